@@ -1,0 +1,198 @@
+"""Games, their keys, players, how they sign in, their sessions, sanctions; and staff."""
+
+from django.contrib.auth.models import AbstractUser
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+from django.utils.timezone import now
+
+from config.db.ids import uuid7
+
+
+class StaffUser(AbstractUser):
+    """Someone who works in the back office. Players are not Django users."""
+
+    class Role(models.TextChoices):
+        SUPPORT = "support"
+        DESIGNER = "designer"
+        ANALYST = "analyst"
+        ADMIN = "admin"
+
+    role = models.CharField(max_length=10, choices=Role, default=Role.SUPPORT)
+
+    class Meta(AbstractUser.Meta):
+        verbose_name = "staff user"
+
+
+class Game(models.Model):
+    """One game of the deployment. All other rows belong to one."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    slug = models.SlugField(max_length=50, unique=True)
+    name = models.CharField(max_length=100)
+    timezone = models.CharField(max_length=50, default="UTC")
+    is_active = models.BooleanField(default=True)
+    # Raised by config.db.definitions.changed; process caches compare it.
+    definition_version = models.BigIntegerField(default=1, editable=False)
+    created_at = models.DateTimeField(default=now, editable=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ApiKey(models.Model):
+    """A publishable key (`pk_…`, identifies the game) or a secret server key (`sk_…`).
+
+    Secret keys are stored as SHA-256 only: they have 256 random bits, so nothing slower is
+    needed. Publishable keys are public, and kept as they are so that staff can look them up.
+    """
+
+    class Kind(models.TextChoices):
+        PUBLISHABLE = "publishable"
+        SECRET = "secret"  # noqa: S105 (the name of a kind)
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    game = models.ForeignKey(Game, models.PROTECT, related_name="keys")
+    kind = models.CharField(max_length=12, choices=Kind)
+    name = models.CharField(max_length=100, blank=True)
+    # What staff see of a secret key; the whole of a publishable one.
+    shown = models.CharField(max_length=80)
+    hash = models.BinaryField(max_length=32, unique=True, editable=False)
+    scopes = ArrayField(models.CharField(max_length=40), default=list, blank=True)
+    created_at = models.DateTimeField(default=now, editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    def __str__(self) -> str:
+        return f"{self.shown} ({self.kind})"
+
+
+class Player(models.Model):
+    """One player of one game. There are many: the row is small, with few indexes."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    game = models.ForeignKey(Game, models.PROTECT, related_name="+", db_index=False)
+    display_name = models.CharField(max_length=30)
+    # `display_name` folded for comparing and searching.
+    name_key = models.CharField(max_length=60, editable=False)
+    tag = models.PositiveSmallIntegerField()
+    avatar = models.CharField(max_length=100, blank=True)
+    locale = models.CharField(max_length=20, blank=True)
+    country = models.CharField(max_length=2, blank=True)
+    timezone = models.CharField(max_length=50, default="UTC")
+    marketing_consent = models.BooleanField(default=False)
+    analytics_consent = models.BooleanField(default=False)
+    is_tester = models.BooleanField(default=False)
+    is_guest = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=now, editable=False)
+    last_seen_at = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        constraints = [
+            # Also serves the search by name within a game.
+            models.UniqueConstraint(
+                fields=("game", "name_key", "tag"), name="accounts_player_name_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(tag__gte=0, tag__lte=9999), name="accounts_player_tag"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.display_name}#{self.tag:04d}"
+
+
+class Identity(models.Model):
+    """A way for a player to sign in: a device, an e-mail address, a platform account."""
+
+    class Method(models.TextChoices):
+        DEVICE = "device"
+        EMAIL = "email"
+        GOOGLE = "google"
+        APPLE = "apple"
+        FACEBOOK = "facebook"
+        STEAM = "steam"
+        CUSTOM = "custom"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    game = models.ForeignKey(Game, models.PROTECT, related_name="+", db_index=False)
+    player = models.ForeignKey(Player, models.CASCADE, related_name="identities")
+    method = models.CharField(max_length=10, choices=Method)
+    # The device id, the folded e-mail address, or the platform's id of the account.
+    subject = models.CharField(max_length=254)
+    # SHA-256 of a device secret (32 random bytes or more), or an argon2 hash of a password.
+    secret = models.CharField(max_length=200, blank=True, editable=False)
+    verified_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        verbose_name_plural = "identities"
+        constraints = [
+            # Sign-in looks up by exactly this; two players can't share an identity.
+            models.UniqueConstraint(
+                fields=("game", "method", "subject"), name="accounts_identity_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.method}:{self.subject}"
+
+
+class Session(models.Model):
+    """A signed-in device: one row, however often its tokens are refreshed.
+
+    `generation` counts refreshes; a refresh token names the one it belongs to.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    game = models.ForeignKey(Game, models.PROTECT, related_name="+", db_index=False)
+    player = models.ForeignKey(Player, models.CASCADE, related_name="sessions")
+    method = models.CharField(max_length=10, choices=Identity.Method)
+    generation = models.PositiveIntegerField(default=1)
+    refreshed_at = models.DateTimeField(default=now)
+    expires_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    revoked_for = models.CharField(max_length=20, blank=True)
+    device = models.CharField(max_length=100, blank=True)
+    place = models.CharField(max_length=60, blank=True)
+    platform = models.CharField(max_length=20, blank=True)
+    app_version = models.CharField(max_length=20, blank=True)
+    created_at = models.DateTimeField(default=now, editable=False)
+    last_used_at = models.DateTimeField(default=now)
+
+    class Meta:
+        indexes = [
+            # For rebuilding Redis: what was revoked while access tokens of it may still live.
+            models.Index(
+                fields=("game", "revoked_at"),
+                name="accounts_session_revoked",
+                condition=Q(revoked_at__isnull=False),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class Sanction(models.Model):
+    """A warning, suspension, ban or shadow ban of a player."""
+
+    class Kind(models.TextChoices):
+        WARNING = "warning"
+        SUSPENSION = "suspension"
+        BAN = "ban"
+        SHADOW_BAN = "shadow_ban"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    game = models.ForeignKey(Game, models.PROTECT, related_name="+", db_index=False)
+    player = models.ForeignKey(Player, models.CASCADE, related_name="sanctions")
+    kind = models.CharField(max_length=10, choices=Kind)
+    reason = models.CharField(max_length=500)
+    author = models.CharField(max_length=150)
+    created_at = models.DateTimeField(default=now, editable=False)
+    ends_at = models.DateTimeField(null=True, blank=True)
+    lifted_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.kind} until {self.ends_at or 'lifted'}"

@@ -1,0 +1,212 @@
+"""What runs around requests. The API needs little of it, and pays only for that.
+
+`RequestMiddleware` serves everything: client address, request id, metrics, log line, headers,
+compression. Django's own middlewares follow as subclasses that step aside for the API, which has
+neither cookies nor forms (and Django's checks for the admin still see them).
+"""
+
+import gzip
+import ipaddress
+import re
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+import structlog
+from allauth.account.middleware import AccountMiddleware as AllauthMiddleware
+from auditlog.middleware import AuditlogMiddleware as AuditlogBase
+from csp.middleware import CSPMiddleware as CSPBase
+from django.conf import settings
+from django.contrib.auth.middleware import AuthenticationMiddleware as AuthenticationBase
+from django.contrib.messages.middleware import MessageMiddleware as MessageBase
+from django.contrib.sessions.middleware import SessionMiddleware as SessionBase
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.middleware import clickjacking, common, csrf, security
+
+from config.api.callers import ApiRequest
+from config.db.ids import uuid7
+from config.metrics import REQUEST_SECONDS, REQUESTS
+
+log = structlog.get_logger("request")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{8,128}")
+_QUIET = ("/healthz", "/readyz", "/metrics")
+API_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+COMPRESS_FROM = 1024
+COMPRESSIBLE = ("application/json", "application/problem+json", "application/vnd.oai.openapi")
+
+
+def is_api(request: HttpRequest) -> bool:
+    """Whether the API's rules hold: everything but the back office and its static files."""
+    return not request.path_info.startswith(("/admin", "/accounts/", "/static/", "/docs"))
+
+
+class TrustedProxies:
+    """`TRUSTED_PROXIES`: whose word on the client's address and scheme is taken."""
+
+    def __init__(self, networks: list[str]) -> None:
+        self.networks = [ipaddress.ip_network(network, strict=False) for network in networks]
+
+    def trusts(self, address: str) -> bool:
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(parsed in network for network in self.networks)
+
+    def client_ip(self, meta: dict[str, Any]) -> str:
+        """The nearest address that is not a trusted proxy; the scheme header goes with the trust."""
+        address = str(meta.get("REMOTE_ADDR", ""))
+        if not self.networks or not self.trusts(address):
+            meta.pop("HTTP_X_FORWARDED_PROTO", None)
+            return address
+        for hop in reversed(str(meta.get("HTTP_X_FORWARDED_FOR", "")).split(",")):
+            hop = hop.strip()
+            try:
+                ipaddress.ip_address(hop)
+            except ValueError:
+                break
+            address = hop
+            if not self.trusts(hop):
+                break
+        return address
+
+
+class RequestMiddleware:
+    """The outermost layer, for every request."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+        self.proxies = TrustedProxies(settings.TRUSTED_PROXIES)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        started = time.perf_counter()
+        api = cast(ApiRequest, request)
+        given = request.META.get("HTTP_X_REQUEST_ID", "")
+        api.request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid7())
+        api.client_ip = self.proxies.client_ip(request.META)
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=api.request_id)
+        response = self.get_response(request)
+        response.headers["X-Request-ID"] = api.request_id
+        if is_api(request):
+            for name, value in API_HEADERS.items():
+                response.headers.setdefault(name, value)
+            _compress(request, response)
+        self._observe(request, response, time.perf_counter() - started)
+        return response
+
+    def _observe(self, request: HttpRequest, response: HttpResponseBase, seconds: float) -> None:
+        route = getattr(request, "route", None)
+        if route is None:
+            match = request.resolver_match
+            route = match.view_name if match and match.view_name else "unknown"
+        REQUESTS.labels(request.method, route, response.status_code).inc()
+        REQUEST_SECONDS.labels(route).observe(seconds)
+        if settings.LOG_REQUESTS and request.path_info not in _QUIET:
+            log.info(
+                "request",
+                method=request.method,
+                route=route,
+                status=response.status_code,
+                ms=round(seconds * 1000, 1),
+            )
+
+
+def _compress(request: HttpRequest, response: HttpResponseBase) -> None:
+    """Gzip an answer of over 1 KiB for a client that takes it."""
+    if not isinstance(response, HttpResponse) or len(response.content) <= COMPRESS_FROM:
+        return
+    if not response.get("Content-Type", "").startswith(COMPRESSIBLE):
+        return
+    if response.has_header("Content-Encoding") or response.has_header("Content-Digest"):
+        return
+    vary = [v for v in response.get("Vary", "").split(", ") if v]
+    response["Vary"] = ", ".join([*vary, "Accept-Encoding"])
+    if accepts_gzip(request.META.get("HTTP_ACCEPT_ENCODING", "")):
+        response.content = gzip.compress(response.content, compresslevel=4, mtime=0)
+        response["Content-Encoding"] = "gzip"
+        response["Content-Length"] = str(len(response.content))
+
+
+def accepts_gzip(header: str) -> bool:
+    """Whether `Accept-Encoding` names gzip with a weight above zero."""
+    for part in header.lower().split(","):
+        name, _, weight = part.partition(";")
+        if name.strip() in ("gzip", "*"):
+            return weight.strip().replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False
+
+
+class BackOfficeOnly:
+    """Mixed into Django's middlewares: the API passes by."""
+
+    get_response: Callable[[HttpRequest], HttpResponseBase]
+
+    def __call__(self, request: HttpRequest) -> Any:
+        if is_api(request):
+            return self.get_response(request)
+        return super().__call__(request)  # type: ignore[misc]
+
+
+class SecurityMiddleware(security.SecurityMiddleware):
+    """For everything: HTTPS is enforced, and its headers are sent, on the API too."""
+
+
+class SessionMiddleware(BackOfficeOnly, SessionBase):
+    pass
+
+
+class CommonMiddleware(BackOfficeOnly, common.CommonMiddleware):
+    pass
+
+
+class CsrfViewMiddleware(BackOfficeOnly, csrf.CsrfViewMiddleware):
+    def process_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        return None if is_api(request) else super().process_view(request, *args, **kwargs)
+
+
+class AuthenticationMiddleware(BackOfficeOnly, AuthenticationBase):
+    pass
+
+
+class MessageMiddleware(BackOfficeOnly, MessageBase):
+    pass
+
+
+class AccountMiddleware:
+    """allauth's, for the back office."""
+
+    sync_capable = True
+    async_capable = False
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+        self.inner = AllauthMiddleware(get_response)
+
+    def __call__(self, request: HttpRequest) -> Any:
+        return self.get_response(request) if is_api(request) else self.inner(request)
+
+
+class AuditlogMiddleware:
+    """django-auditlog's, for the back office: it notes which member of staff made a change."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+        self.inner = AuditlogBase(get_response)
+
+    def __call__(self, request: HttpRequest) -> Any:
+        return self.get_response(request) if is_api(request) else self.inner(request)
+
+
+class XFrameOptionsMiddleware(BackOfficeOnly, clickjacking.XFrameOptionsMiddleware):
+    pass
+
+
+class CSPMiddleware(BackOfficeOnly, CSPBase):
+    pass

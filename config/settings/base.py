@@ -1,0 +1,428 @@
+"""What all environments share. Every value that an operator may change comes from `env`."""
+
+from pathlib import Path
+from typing import Any
+
+import environ
+from celery.schedules import crontab
+from django.urls import reverse_lazy
+
+from config.settings.env import env
+
+BASE_DIR = Path(__file__).resolve().parent.parent.parent
+LOCAL_DIR = BASE_DIR / ".local"
+PRODUCTION = False
+
+# --- secrets and addresses -------------------------------------------------------------------
+
+SECRET_KEY = env.str(
+    "SECRET_KEY", "", secret=True, doc="Django's secret: signs admin sessions and cursors"
+)
+ACCESS_TOKEN_KEYS = env.str(
+    "ACCESS_TOKEN_KEYS",
+    "",
+    secret=True,
+    doc="Ed25519 private keys (PEM, one after another): the first signs access tokens, "
+    "all of them verify; `manage.py make_token_key` makes one",
+)
+ALLOWED_HOSTS = env.list(
+    "ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"], doc="host names that this server answers"
+)
+TRUSTED_PROXIES = env.list(
+    "TRUSTED_PROXIES",
+    [],
+    doc="networks (CIDR) whose X-Forwarded-For and X-Forwarded-Proto count",
+)
+CSRF_TRUSTED_ORIGINS = env.list(
+    "CSRF_TRUSTED_ORIGINS", [], doc="origins (with scheme) from which the admin accepts forms"
+)
+CORS_ALLOWED_ORIGINS = env.list(
+    "CORS_ALLOWED_ORIGINS", [], doc="origins of browser games (WebGL) that may call the API"
+)
+PUBLIC_URL = env.str(
+    "PUBLIC_URL", "http://127.0.0.1:8000", doc="address that players' mails and pages link to"
+)
+
+# --- database, Redis, broker -----------------------------------------------------------------
+
+DATABASE_URL = env.str(
+    "DATABASE_URL",
+    "postgres://postgres@127.0.0.1:5432/evenkeel",
+    secret=True,
+    doc="PostgreSQL 15 or later, postgres://user:password@host:port/name",
+)
+DATABASE_REPLICA_URLS = env.list(
+    "DATABASE_REPLICA_URLS", [], doc="read replicas for reads that need not see one's own write"
+)
+REDIS_URL = env.str(
+    "REDIS_URL",
+    "redis://127.0.0.1:6379/0",
+    secret=True,
+    doc="Redis 7 or Valkey: ranks, limits, revocations; never the only copy of anything",
+)
+CELERY_BROKER_URL = env.str(
+    "CELERY_BROKER_URL", "", secret=True, doc="Redis or RabbitMQ for jobs; REDIS_URL when not set"
+)
+DB_CONN_MAX_AGE = env.int("DB_CONN_MAX_AGE", 600, doc="seconds a database connection is kept")
+DB_SERVER_SIDE_BINDING = env.bool(
+    "DB_SERVER_SIDE_BINDING",
+    True,
+    doc="bind parameters in PostgreSQL; needed for prepared statements",
+)
+DB_PREPARED_STATEMENTS = env.bool(
+    "DB_PREPARED_STATEMENTS",
+    True,
+    doc="keep prepared statements; switch off behind PgBouncer before 1.21 in transaction mode",
+)
+DB_STATEMENT_TIMEOUT_MS = env.int(
+    "DB_STATEMENT_TIMEOUT_MS",
+    0,
+    doc="longest statement in milliseconds, sent as a connection option; 0: as PostgreSQL is set",
+)
+
+
+def database(url: str) -> dict[str, Any]:
+    """Django's settings for one PostgreSQL address."""
+    config: dict[str, Any] = environ.Env.db_url_config(url)
+    options: dict[str, Any] = config.setdefault("OPTIONS", {})
+    options["server_side_binding"] = DB_SERVER_SIDE_BINDING
+    options["prepare_threshold"] = 3 if DB_PREPARED_STATEMENTS else None
+    options.setdefault("connect_timeout", 5)
+    options.setdefault("application_name", "evenkeel")
+    if DB_STATEMENT_TIMEOUT_MS:
+        options["options"] = f"-c statement_timeout={DB_STATEMENT_TIMEOUT_MS}"
+    return config | {
+        "ENGINE": "django.db.backends.postgresql",
+        "CONN_MAX_AGE": DB_CONN_MAX_AGE,
+        "CONN_HEALTH_CHECKS": False,
+        "DISABLE_SERVER_SIDE_CURSORS": True,
+    }
+
+
+DATABASES = {"default": database(DATABASE_URL)}
+for number, replica_url in enumerate(DATABASE_REPLICA_URLS):
+    DATABASES[f"replica{number}"] = database(replica_url) | {"TEST": {"MIRROR": "default"}}
+
+REDIS_KEY_PREFIX = env.str("REDIS_KEY_PREFIX", "ek", doc="stands before every key in Redis")
+REDIS_TIMEOUT_MS = env.int(
+    "REDIS_TIMEOUT_MS", 500, doc="longest wait for Redis, connecting or reading, in milliseconds"
+)
+CACHES = {
+    "default": {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": f"{REDIS_KEY_PREFIX}:cache",
+        "OPTIONS": {
+            "CLIENT_CLASS": "django_redis.client.DefaultClient",
+            "SOCKET_CONNECT_TIMEOUT": REDIS_TIMEOUT_MS / 1000,
+            "SOCKET_TIMEOUT": REDIS_TIMEOUT_MS / 1000,
+            "CONNECTION_POOL_KWARGS": {"max_connections": 200},
+        },
+    }
+}
+
+# --- applications ----------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "corsheaders",
+    "csp",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "auditlog",
+    "django_celery_beat",
+    "django_structlog",
+    "config",
+    "accounts",
+    "analytics",
+    "store",
+    "progress",
+    "leaderboards",
+]
+STUDIO_APPS = env.list(
+    "STUDIO_APPS", [], doc="your own Django apps (their AppConfig.ready registers hooks)"
+)
+INSTALLED_APPS += STUDIO_APPS
+
+# The first two serve every request; the others only the back office (see config/middleware.py).
+MIDDLEWARE = [
+    "config.middleware.RequestMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "config.middleware.SecurityMiddleware",
+    "config.middleware.SessionMiddleware",
+    "config.middleware.CommonMiddleware",
+    "config.middleware.CsrfViewMiddleware",
+    "config.middleware.AuthenticationMiddleware",
+    "config.middleware.MessageMiddleware",
+    "config.middleware.AccountMiddleware",
+    "config.middleware.AuditlogMiddleware",
+    "config.middleware.XFrameOptionsMiddleware",
+    "config.middleware.CSPMiddleware",
+    "accounts.middleware.StaffSecondFactorMiddleware",
+]
+if not CORS_ALLOWED_ORIGINS:
+    MIDDLEWARE.remove("corsheaders.middleware.CorsMiddleware")
+CORS_URLS_REGEX = r"^/v1/.*$"
+CORS_ALLOW_HEADERS = (
+    "accept",
+    "authorization",
+    "content-type",
+    "content-encoding",
+    "content-digest",
+    "idempotency-key",
+    "if-match",
+    "if-none-match",
+    "x-game-key",
+    "x-request-id",
+)
+CORS_EXPOSE_HEADERS = (
+    "etag",
+    "idempotent-replayed",
+    "location",
+    "ratelimit",
+    "ratelimit-policy",
+    "retry-after",
+    "x-request-id",
+)
+
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+APPEND_SLASH = True
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "config" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+STATIC_URL = "/static/"
+STATIC_ROOT = env.str(
+    "STATIC_ROOT", str(BASE_DIR / ".local" / "static"), doc="where collectstatic puts files"
+)
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+SILENCED_SYSTEM_CHECKS: list[str] = []
+
+# --- staff -----------------------------------------------------------------------------------
+
+AUTH_USER_MODEL = "accounts.StaffUser"
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    "allauth.account.auth_backends.AuthenticationBackend",
+]
+STAFF_MFA_REQUIRED = env.bool(
+    "STAFF_MFA_REQUIRED", False, doc="staff must use a second factor (always on in production)"
+)
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
+ACCOUNT_ADAPTER = "accounts.adapters.StaffAccountAdapter"
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_LOGIN_METHODS = {"username"}
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
+MFA_TOTP_ISSUER = "Evenkeel"
+SESSION_COOKIE_AGE = 12 * 3600
+SESSION_COOKIE_HTTPONLY = True
+CSRF_COOKIE_HTTPONLY = True
+
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        # Unfold's Alpine.js evaluates expressions; config.middleware.CSPMiddleware serves only
+        # the back office, the API has a policy of its own that allows nothing.
+        "script-src": ["'self'", "'unsafe-eval'", "'unsafe-inline'"],
+        "style-src": ["'self'", "'unsafe-inline'"],
+        "img-src": ["'self'", "data:"],
+        "frame-ancestors": ["'none'"],
+        "base-uri": ["'self'"],
+        "form-action": ["'self'"],
+    }
+}
+
+# --- the API ---------------------------------------------------------------------------------
+
+API_AUTHENTICATE = "accounts.authentication.authenticate"
+API_CONFIRM_KEY = "accounts.authentication.confirm_key"
+API_SESSION_IS_LIVE = "accounts.selectors.session_is_live"
+API_REBUILD_GATE = "accounts.services.revocations.rebuild"
+
+REST_FRAMEWORK = {
+    "DEFAULT_SCHEMA_CLASS": "config.api.schema.EndpointSchema",
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "EXCEPTION_HANDLER": "config.api.problems.drf_exception_handler",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Evenkeel",
+    "DESCRIPTION": "A self-hosted game backend: accounts, progress, leaderboards, store, analytics.",
+    "VERSION": "1.0.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": "/v1",
+    "COMPONENT_SPLIT_REQUEST": False,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "POSTPROCESSING_HOOKS": ["config.api.schema.finish"],
+    "APPEND_COMPONENTS": {
+        "securitySchemes": {
+            "GameKey": {"type": "apiKey", "in": "header", "name": "X-Game-Key"},
+            "Player": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+            "ServerKey": {"type": "apiKey", "in": "header", "name": "Authorization"},
+        }
+    },
+}
+
+ACCESS_TOKEN_SECONDS = env.int("ACCESS_TOKEN_SECONDS", 900, doc="life of an access token")
+REFRESH_TOKEN_SECONDS = env.int(
+    "REFRESH_TOKEN_SECONDS", 30 * 86400, doc="life of a refresh token that is not used"
+)
+REFRESH_GRACE_SECONDS = env.int(
+    "REFRESH_GRACE_SECONDS", 30, doc="how long the latest spent refresh token may be repeated"
+)
+MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", 256 * 1024, doc="largest request body, decompressed")
+MAX_EVENT_BATCH_BYTES = env.int("MAX_EVENT_BATCH_BYTES", 1 << 20, doc="largest batch of events")
+SAVE_MAX_BYTES = env.int("SAVE_MAX_BYTES", 1 << 20, doc="largest save")
+SAVE_MAX_SLOTS = env.int("SAVE_MAX_SLOTS", 10, doc="save slots a player")
+SAVE_MAX_TOTAL_BYTES = env.int("SAVE_MAX_TOTAL_BYTES", 10 << 20, doc="all saves of a player")
+SAVE_KEPT_VERSIONS = env.int("SAVE_KEPT_VERSIONS", 10, doc="versions kept of each save")
+EVENT_MAX_AGE_SECONDS = env.int("EVENT_MAX_AGE_SECONDS", 7 * 86400, doc="oldest event accepted")
+EVENT_MAX_AHEAD_SECONDS = env.int("EVENT_MAX_AHEAD_SECONDS", 300, doc="furthest event ahead")
+IDEMPOTENCY_DAYS = env.int("IDEMPOTENCY_DAYS", 14, doc="days an Idempotency-Key is remembered")
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
+
+# Name → (count, seconds). Each is one bucket a caller; see config/api/gate.py.
+RATE_LIMITS = {
+    "player": env.rate("RATE_LIMIT_PLAYER", "300/60", doc="requests of one player"),
+    "scores": env.rate("RATE_LIMIT_SCORES", "30/60", doc="scores of one player"),
+    "server": env.rate("RATE_LIMIT_SERVER", "6000/60", doc="requests of one server key"),
+    "address": env.rate("RATE_LIMIT_ADDRESS", "600/60", doc="anonymous requests of one address"),
+    "sign_in": env.rate("RATE_LIMIT_SIGN_IN", "60/60", doc="sign-ins from one address"),
+    "sign_in_identity": env.rate(
+        "RATE_LIMIT_SIGN_IN_IDENTITY", "20/60", doc="sign-ins to one identity"
+    ),
+    "register": env.rate("RATE_LIMIT_REGISTER", "10/3600", doc="registrations from one address"),
+}
+
+# --- jobs ------------------------------------------------------------------------------------
+
+CELERY_BROKER_URL = CELERY_BROKER_URL or REDIS_URL
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_DEFAULT_QUEUE = "default"
+CELERY_TASK_CREATE_MISSING_QUEUES = True
+CELERY_TASK_ACKS_LATE = False
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TASK_SOFT_TIME_LIMIT = 540
+CELERY_TASK_TIME_LIMIT = 600
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = (
+    {
+        "global_keyprefix": f"{REDIS_KEY_PREFIX}:celery:",
+        "socket_connect_timeout": 2,
+        "socket_timeout": 30,
+        "visibility_timeout": 3600,
+    }
+    if CELERY_BROKER_URL.startswith(("redis", "unix"))
+    else {"confirm_publish": True}
+)
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.1, "interval_max": 0.2}
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_TASK_ROUTES = {
+    "analytics.tasks.*": {"queue": "rollups"},
+    "store.tasks.*": {"queue": "receipts"},
+}
+CELERY_BEAT_SCHEDULE = {
+    "run-due-hooks": {"task": "config.tasks.run_due_hooks", "schedule": 30.0},
+    "make-and-drop-partitions": {
+        "task": "config.tasks.maintain_partitions",
+        "schedule": crontab(minute="17", hour="*/6"),
+    },
+    "forget-old-idempotency-keys": {
+        "task": "config.tasks.forget_idempotency_keys",
+        "schedule": crontab(minute="41"),
+    },
+    "publish-definition-versions": {
+        "task": "accounts.tasks.publish_gate_state",
+        "schedule": 5.0,
+    },
+}
+
+# --- mail, logs, metrics ---------------------------------------------------------------------
+
+EMAIL_URL = env.str(
+    "EMAIL_URL", "consolemail://", secret=True, doc="smtp+tls://user:password@host:port"
+)
+vars().update(environ.Env.email_url_config(EMAIL_URL))
+DEFAULT_FROM_EMAIL = env.str(
+    "DEFAULT_FROM_EMAIL", "Evenkeel <noreply@localhost>", doc="sender of players' mails"
+)
+LOG_LEVEL = env.str("LOG_LEVEL", "INFO", doc="DEBUG, INFO, WARNING or ERROR")
+LOG_FORMAT = env.str("LOG_FORMAT", "console", doc="console or json (production: json)")
+LOG_REQUESTS = env.bool("LOG_REQUESTS", True, doc="one log line for each request")
+METRICS_TOKEN = env.str(
+    "METRICS_TOKEN", "", secret=True, doc="bearer token for /metrics; without one it is not served"
+)
+SENTRY_DSN = env.str("SENTRY_DSN", "", secret=True, doc="where errors are reported, if anywhere")
+
+PORT = env.int("PORT", 8000, doc="port of the web server")
+WEB_SERVER = env.str("WEB_SERVER", "gunicorn", doc="gunicorn or granian")
+WEB_WORKERS = env.int("WEB_WORKERS", 2, doc="web processes")
+WEB_THREADS = env.int("WEB_THREADS", 8, doc="threads of each web process")
+
+DJANGO_STRUCTLOG_CELERY_ENABLED = True
+
+# --- back office -----------------------------------------------------------------------------
+
+UNFOLD = {
+    "SITE_TITLE": "Evenkeel",
+    "SITE_HEADER": "Evenkeel",
+    "SITE_SYMBOL": "sailing",
+    "SHOW_HISTORY": True,
+    "DASHBOARD_CALLBACK": "analytics.dashboard.dashboard_callback",
+    "STYLES": [],
+    "SCRIPTS": [],
+}

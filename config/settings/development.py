@@ -1,0 +1,41 @@
+"""A developer's machine, and `make run`: readable logs, nothing to set by hand."""
+
+import os
+from pathlib import Path
+
+from config.settings.base import *
+from config.settings.env import env
+
+DEBUG = env.bool("DEBUG", False, doc="Django's debug pages in the admin; never in production")
+SECRET_KEY = SECRET_KEY or "development-only-secret-that-production-refuses"
+METRICS_TOKEN = METRICS_TOKEN or "development"
+
+
+def _development_token_key(path: Path) -> str:
+    """An Ed25519 key kept in `.local/`, so that tokens outlive a restart."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    if not path.exists():
+        pem = Ed25519PrivateKey.generate().private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(f".{os.getpid()}")
+        draft.touch(mode=0o600)
+        draft.write_bytes(pem)
+        try:
+            # A hard link fails if another process was first: all then read the same key.
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+        draft.unlink()
+    return path.read_text()
+
+
+if not ACCESS_TOKEN_KEYS:
+    ACCESS_TOKEN_KEYS = _development_token_key(LOCAL_DIR / "access_token_key.pem")
+
+env.refuse_problems()

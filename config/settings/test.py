@@ -1,0 +1,32 @@
+"""Tests: fixed keys, cheap password hashing, a Redis prefix of one's own for each worker."""
+
+import os
+
+from config.settings.base import *
+from config.settings.env import env
+
+DEBUG = False
+SECRET_KEY = "tests-only-secret-0123456789abcdefghijklmnopqrstuvwxyz"
+ALLOWED_HOSTS = ["*"]
+METRICS_TOKEN = "tests-metrics-token"
+ACCESS_TOKEN_KEYS = """-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
+-----END PRIVATE KEY-----
+"""
+# The password rules are tested with argon2 itself; everywhere else its cost would only be waiting.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *PASSWORD_HASHERS]
+if env.raw("REDIS_KEY_PREFIX") is None:  # a worker process under test gets its parent's prefix
+    REDIS_KEY_PREFIX = f"ektest:{os.environ.get('PYTEST_XDIST_WORKER', 'main')}:{os.getpid()}"
+CACHES["default"]["KEY_PREFIX"] = f"{REDIS_KEY_PREFIX}:cache"
+if CELERY_BROKER_URL.startswith(("redis", "unix")):
+    CELERY_BROKER_TRANSPORT_OPTIONS["global_keyprefix"] = f"{REDIS_KEY_PREFIX}:celery:"
+else:
+    CELERY_TASK_DEFAULT_QUEUE = f"{REDIS_KEY_PREFIX}:default"
+EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+LOG_REQUESTS = False
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+
+env.refuse_problems()

@@ -1,0 +1,5 @@
+"""Addresses of leaderboards."""
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

@@ -1,0 +1,5 @@
+"""Addresses of store."""
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []
