@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import structlog
-from allauth.account.middleware import AccountMiddleware as AllauthMiddleware
 from auditlog.middleware import AuditlogMiddleware as AuditlogBase
 from csp.middleware import CSPMiddleware as CSPBase
 from django.conf import settings
@@ -177,20 +176,6 @@ class AuthenticationMiddleware(BackOfficeOnly, AuthenticationBase):
 
 class MessageMiddleware(BackOfficeOnly, MessageBase):
     pass
-
-
-class AccountMiddleware:
-    """allauth's, for the back office."""
-
-    sync_capable = True
-    async_capable = False
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        self.get_response = get_response
-        self.inner = AllauthMiddleware(get_response)
-
-    def __call__(self, request: HttpRequest) -> Any:
-        return self.get_response(request) if is_api(request) else self.inner(request)
 
 
 class AuditlogMiddleware:

@@ -1,4 +1,4 @@
-"""Where the quick start keeps things: all of it under `.local/` of the clone."""
+"""Where the quick start keeps things: all under `.local/` of the clone, or `EVENKEEL_LOCAL`."""
 
 import importlib.util
 import json
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-LOCAL = ROOT / ".local"
+LOCAL = Path(os.environ.get("EVENKEEL_LOCAL") or ROOT / ".local").resolve()
 LOGS = LOCAL / "logs"
 RUN = LOCAL / "run"
 

@@ -9,6 +9,7 @@ already are left alone, and what they stand for is not started.
 
 import argparse
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -51,11 +52,11 @@ class Services:
             Lease(make_server(kind, self.base, durable=self.durable), durable=self.durable)
             for kind in wanted
         ]
-        with ThreadPoolExecutor(max_workers=len(KINDS)) as pool:
-            started = {lease.server.name: pool.submit(lease.acquire) for lease in self.leases}
         try:
+            with ThreadPoolExecutor(max_workers=len(KINDS)) as pool:
+                started = {lease.server.name: pool.submit(lease.acquire) for lease in self.leases}
             urls = {name: future.result() for name, future in started.items()}
-        except QuickstartError:
+        except BaseException:
             self.stop()
             raise
         found = {}
@@ -69,9 +70,11 @@ class Services:
     def stop(self) -> bool:
         """Give the services up; False when another command still uses one of them."""
         with ThreadPoolExecutor(max_workers=len(KINDS)) as pool:
-            stopped = list(pool.map(Lease.release, self.leases))
+            stopped = all(pool.map(Lease.release, self.leases))
         self.leases = []
-        return all(stopped)
+        if stopped and not self.durable:
+            shutil.rmtree(self.base, ignore_errors=True)
+        return stopped
 
 
 def execute(services: Services, command: list[str]) -> int:

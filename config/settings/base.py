@@ -166,7 +166,7 @@ MIDDLEWARE = [
     "config.middleware.CsrfViewMiddleware",
     "config.middleware.AuthenticationMiddleware",
     "config.middleware.MessageMiddleware",
-    "config.middleware.AccountMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
     "config.middleware.AuditlogMiddleware",
     "config.middleware.XFrameOptionsMiddleware",
     "config.middleware.CSPMiddleware",
