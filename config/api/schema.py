@@ -7,7 +7,7 @@ from typing import Any, cast
 import msgspec
 from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.plumbing import ResolvableComponent
+from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.utils import Direction
 
 from config.api import problems
@@ -48,8 +48,8 @@ class StructExtension(OpenApiSerializerExtension):
             part.pop("title", None)
             if name != own:
                 auto_schema.registry.register_on_missing(
-                    ResolvableComponent(
-                        name=name, type=ResolvableComponent.SCHEMA, object=name, schema=part
+                    ResolvedComponent(
+                        name=name, type=ResolvedComponent.SCHEMA, object=name, schema=part
                     )
                 )
         return cast(dict[str, Any], components[own] if own else schema)
@@ -69,7 +69,9 @@ class EndpointSchema(AutoSchema):
         return cast(Contract, getattr(self.view, self.view.action).contract)
 
     def is_excluded(self) -> bool:
-        return not hasattr(getattr(self.view, self.view.action or "", None), "contract")
+        return not hasattr(
+            getattr(self.view, getattr(self.view, "action", None) or "", None), "contract"
+        )
 
     def get_operation_id(self) -> str:
         name = re.sub(r"ViewSet$", "", type(self.view).__name__)
@@ -122,8 +124,8 @@ class EndpointSchema(AutoSchema):
         for name, part in components.items():
             part.pop("title", None)
             self.registry.register_on_missing(
-                ResolvableComponent(
-                    name=name, type=ResolvableComponent.SCHEMA, object=name, schema=part
+                ResolvedComponent(
+                    name=name, type=ResolvedComponent.SCHEMA, object=name, schema=part
                 )
             )
         return schema
