@@ -11,10 +11,10 @@
 
 `before` listeners run inside the transaction and may refuse with `HookRefused`. Any other
 exception of theirs is logged and counted, and the request goes on. `after` listeners run
-after the commit: a `HookCall` row is written with the fact, a task calls the listener soon, and the sweeper
-calls it again, with growing pauses, until it succeeds or is dead (seen in the admin).
-A `before` listener that is slow is left out for a minute: a bad deployment of a studio's code must not
-take sign-in or scores down. Points and their arguments are listed in docs/hooks.md.
+after the commit: a `HookCall` row is written with the fact, a task calls the listener soon, and
+the sweeper calls it again, with growing pauses, until it succeeds or is dead (seen in the admin).
+A `before` listener that is slow is left out for a minute: a studio's own code must not take
+sign-in or scores down. Points and their arguments are listed in docs/hooks.md.
 """
 
 import time

@@ -1,8 +1,8 @@
 """Structured logs: one JSON object a line in production, readable lines in development.
 
 Our own loggers write through structlog; the standard library's (Django, Celery, gunicorn) are
-formatted the same way. Request, player and game ids stand on every line; names, addresses, tokens and
-bodies on none: `drop_personal_data` removes them even if somebody logs them by mistake.
+formatted the same way. Request, player and game ids stand on every line; names, addresses,
+tokens and bodies on none: `drop_personal_data` removes them even if somebody logs them by mistake.
 """
 
 import logging

@@ -59,7 +59,7 @@ class TrustedProxies:
         return any(parsed in network for network in self.networks)
 
     def client_ip(self, meta: dict[str, Any]) -> str:
-        """The nearest address that is not a trusted proxy; the scheme header goes with the trust."""
+        """The nearest address that is no trusted proxy. Without trust no scheme header counts."""
         address = str(meta.get("REMOTE_ADDR", ""))
         if not self.networks or not self.trusts(address):
             meta.pop("HTTP_X_FORWARDED_PROTO", None)
@@ -145,7 +145,7 @@ def accepts_gzip(header: str) -> bool:
 class BackOfficeOnly:
     """Mixed into Django's middlewares: the API passes by."""
 
-    get_response: Callable[[HttpRequest], HttpResponseBase]
+    get_response: Any
 
     def __call__(self, request: HttpRequest) -> Any:
         if is_api(request):

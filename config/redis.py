@@ -32,7 +32,7 @@ def key(*parts: object) -> str:
     return ":".join((settings.REDIS_KEY_PREFIX, *map(str, parts)))
 
 
-class RedisAway(Exception):
+class RedisAway(Exception):  # noqa: N818 (a state, not a mistake)
     """Redis did not answer; the caller does without it."""
 
 

@@ -12,7 +12,7 @@ CallerKind = Literal["game", "player", "server"]
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """A checked credential. Everything that it may see belongs to `game_id`.
 
-    kind      "game" (publishable key, before sign-in), "player" (access token) or "server" (secret key)
+    kind      "game" (publishable key), "player" (access token) or "server" (secret key)
     limit_id  whose bucket its requests count in: the player, the server key, or the address
     """
 

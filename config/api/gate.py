@@ -102,7 +102,7 @@ def pass_gate(request: "ApiRequest", caller: "Caller", names: Sequence[str]) -> 
             lambda client: _ask(client, caller.game_id, keys, arguments), purpose="gate"
         )
         if version is None:
-            version = _rebuild(caller.game_id)
+            version = str(_rebuild(caller.game_id)).encode()
             verdict, _ = redis.call(
                 lambda client: _ask(client, caller.game_id, keys, arguments), purpose="gate"
             )

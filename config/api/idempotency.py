@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from uuid import UUID
 
 from django.conf import settings
 from django.db import OperationalError, connection, transaction
@@ -91,7 +92,7 @@ def once(
     return response
 
 
-def _claim(owner: object, endpoint: str, key: str, mark: bytes) -> bool:
+def _claim(owner: UUID, endpoint: str, key: str, mark: bytes) -> bool:
     """Insert the key's row; False when it is there already (waiting for one not yet committed)."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
@@ -104,7 +105,7 @@ def _claim(owner: object, endpoint: str, key: str, mark: bytes) -> bool:
                    ON CONFLICT (owner, endpoint, key) DO NOTHING""",
                 [owner, endpoint, key, mark, timezone.now()],
             )
-            claimed = cursor.rowcount == 1
+            claimed = bool(cursor.rowcount == 1)
             cursor.execute("SELECT set_config('lock_timeout', '0', true)")
             return claimed
     except OperationalError as error:

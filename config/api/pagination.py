@@ -58,7 +58,7 @@ def decode_cursor(text: str, kinds: Sequence[type]) -> tuple[bool, list[Any]]:
             raise InvalidCursor
         values: list[Any] = []
         for value, kind in zip(cursor.values, kinds, strict=True):
-            converted = (
+            converted: Any = (
                 datetime.fromisoformat(str(value))
                 if kind is datetime
                 else msgspec.convert(value, kind)

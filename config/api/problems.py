@@ -29,7 +29,7 @@ class FieldError(msgspec.Struct, frozen=True):
     detail: str
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 (the word of RFC 9457)
     """An error with an HTTP status and a stable code. Raise a subclass, not this.
 
     `detail` is for a person and may name values of the request; it never names internals.

@@ -32,7 +32,7 @@ class ProblemDocument(msgspec.Struct, kw_only=True):
     errors: list[FieldError] = []
 
 
-class StructExtension(OpenApiSerializerExtension):
+class StructExtension(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
     """Teaches drf-spectacular to read msgspec Structs."""
 
     target_class = "msgspec.Struct"
@@ -47,12 +47,14 @@ class StructExtension(OpenApiSerializerExtension):
         for name, part in components.items():
             part.pop("title", None)
             if name != own:
-                auto_schema.registry.register_on_missing(
-                    ResolvedComponent(
-                        name=name, type=ResolvedComponent.SCHEMA, object=name, schema=part
-                    )
-                )
+                auto_schema.registry.register_on_missing(_component(name, part))
         return cast(dict[str, Any], components[own] if own else schema)
+
+
+def _component(name: str, schema: dict[str, Any]) -> ResolvedComponent:
+    return ResolvedComponent(  # type: ignore[no-untyped-call]
+        name=name, type=ResolvedComponent.SCHEMA, object=name, schema=schema
+    )
 
 
 def component_name(kind: Any) -> str:
@@ -64,32 +66,33 @@ def component_name(kind: Any) -> str:
 class EndpointSchema(AutoSchema):
     """Reads operations from `Contract`s instead of guessing them from serializers."""
 
+    def _action(self) -> str:
+        return str(getattr(self.view, "action", None) or "")
+
     @property
     def contract(self) -> Contract:
-        return cast(Contract, getattr(self.view, self.view.action).contract)
+        return cast(Contract, getattr(self.view, self._action()).contract)
 
     def is_excluded(self) -> bool:
-        return not hasattr(
-            getattr(self.view, getattr(self.view, "action", None) or "", None), "contract"
-        )
+        return not hasattr(getattr(self.view, self._action(), None), "contract")
 
     def get_operation_id(self) -> str:
         name = re.sub(r"ViewSet$", "", type(self.view).__name__)
         words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
-        return f"{words}_{self.view.action}"
+        return f"{words}_{self._action()}"
 
     def get_tags(self) -> list[str]:
         return [type(self.view).__module__.partition(".")[0]]
 
     def _doc(self) -> tuple[str, str]:
-        text = inspect.getdoc(getattr(self.view, self.view.action)) or ""
+        text = inspect.getdoc(getattr(self.view, self._action())) or ""
         summary, _, rest = text.partition("\n\n")
         return " ".join(summary.split()), rest
 
     def get_summary(self) -> str:
         return self._doc()[0].rstrip(".")
 
-    def get_description(self) -> str:
+    def get_description(self) -> str:  # type: ignore[override]
         contract = self.contract
         _, text = self._doc()
         if contract.scope:
@@ -123,11 +126,7 @@ class EndpointSchema(AutoSchema):
         (schema,), components = msgspec.json.schema_components([kind], ref_template=REF)
         for name, part in components.items():
             part.pop("title", None)
-            self.registry.register_on_missing(
-                ResolvedComponent(
-                    name=name, type=ResolvedComponent.SCHEMA, object=name, schema=part
-                )
-            )
+            self.registry.register_on_missing(_component(name, part))
         return schema
 
     def _get_response_bodies(self, direction: Direction = "response") -> dict[str, Any]:

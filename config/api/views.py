@@ -196,7 +196,7 @@ class ApiViewSet(ViewSet):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         api_request = cast(ApiRequest, request)
         api_request.route = (
-            f"{type(self).__name__}.{self.action_map.get(request.method.lower(), '-')}"
+            f"{type(self).__name__}.{self.action_map.get((request.method or '').lower(), '-')}"
         )
         api_request.limit_headers = {}
         try:

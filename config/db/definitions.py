@@ -1,10 +1,10 @@
 """A game's content, cached in each process, exactly.
 
 Every game has a `definition_version`. Whoever changes content (a service, the admin,
-`apply_game`) calls `changed` in the same transaction, which raises the version; the gate reads the version
-in the round trip that every request makes anyway. A process keeps what it loaded for a version
-and loads again when the number differs: no request ever acts on content that was changed
-before it came in, and none pays a query to know that.
+`apply_game`) calls `changed` in the same transaction, which raises the version; the gate reads
+the version in the round trip that every request makes anyway. A process keeps what it loaded for
+a version and loads again when the number differs: no request ever acts on content that was
+changed before it came in, and none pays a query to know that.
 """
 
 from collections.abc import Callable

@@ -150,9 +150,7 @@ def partitions_of(table: Partitioned) -> set[date]:
         names = [name for (name,) in cursor.fetchall()]
     prefix = f"{table.table}_p"
     return {
-        datetime.strptime(name.removeprefix(prefix), "%Y%m%d").date()
-        for name in names
-        if name.startswith(prefix)
+        date.fromisoformat(name.removeprefix(prefix)) for name in names if name.startswith(prefix)
     }
 
 
@@ -198,7 +196,8 @@ def _make(table: Partitioned, first: date) -> list[Change]:
         if rows == 0:
             cursor.execute(
                 sql.SQL(
-                    "CREATE TABLE {child} PARTITION OF {parent} FOR VALUES FROM ({first}) TO ({last})"
+                    "CREATE TABLE {child} PARTITION OF {parent} "
+                    "FOR VALUES FROM ({first}) TO ({last})"
                 ).format(**parts)
             )
             return [Change("made", name)]
@@ -216,7 +215,8 @@ def _make(table: Partitioned, first: date) -> list[Change]:
         cursor.execute(sql.SQL("ALTER TABLE {default} ENABLE TRIGGER USER").format(**parts))
         cursor.execute(
             sql.SQL(
-                "ALTER TABLE {parent} ATTACH PARTITION {child} FOR VALUES FROM ({first}) TO ({last})"
+                "ALTER TABLE {parent} ATTACH PARTITION {child} "
+                "FOR VALUES FROM ({first}) TO ({last})"
             ).format(**parts)
         )
     return [Change("made", name), Change("moved", name, rows)]

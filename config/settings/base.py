@@ -15,66 +15,66 @@ PRODUCTION = False
 
 # --- secrets and addresses -------------------------------------------------------------------
 
-SECRET_KEY = env.str(
+SECRET_KEY = env.text(
     "SECRET_KEY", "", secret=True, doc="Django's secret: signs admin sessions and cursors"
 )
-ACCESS_TOKEN_KEYS = env.str(
+ACCESS_TOKEN_KEYS = env.text(
     "ACCESS_TOKEN_KEYS",
     "",
     secret=True,
     doc="Ed25519 private keys (PEM, one after another): the first signs access tokens, "
     "all of them verify; `manage.py make_token_key` makes one",
 )
-ALLOWED_HOSTS = env.list(
+ALLOWED_HOSTS = env.names(
     "ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"], doc="host names that this server answers"
 )
-TRUSTED_PROXIES = env.list(
+TRUSTED_PROXIES = env.names(
     "TRUSTED_PROXIES",
     [],
     doc="networks (CIDR) whose X-Forwarded-For and X-Forwarded-Proto count",
 )
-CSRF_TRUSTED_ORIGINS = env.list(
+CSRF_TRUSTED_ORIGINS = env.names(
     "CSRF_TRUSTED_ORIGINS", [], doc="origins (with scheme) from which the admin accepts forms"
 )
-CORS_ALLOWED_ORIGINS = env.list(
+CORS_ALLOWED_ORIGINS = env.names(
     "CORS_ALLOWED_ORIGINS", [], doc="origins of browser games (WebGL) that may call the API"
 )
-PUBLIC_URL = env.str(
+PUBLIC_URL = env.text(
     "PUBLIC_URL", "http://127.0.0.1:8000", doc="address that players' mails and pages link to"
 )
 
 # --- database, Redis, broker -----------------------------------------------------------------
 
-DATABASE_URL = env.str(
+DATABASE_URL = env.text(
     "DATABASE_URL",
     "postgres://postgres@127.0.0.1:5432/evenkeel",
     secret=True,
     doc="PostgreSQL 15 or later, postgres://user:password@host:port/name",
 )
-DATABASE_REPLICA_URLS = env.list(
+DATABASE_REPLICA_URLS = env.names(
     "DATABASE_REPLICA_URLS", [], doc="read replicas for reads that need not see one's own write"
 )
-REDIS_URL = env.str(
+REDIS_URL = env.text(
     "REDIS_URL",
     "redis://127.0.0.1:6379/0",
     secret=True,
     doc="Redis 7 or Valkey: ranks, limits, revocations; never the only copy of anything",
 )
-CELERY_BROKER_URL = env.str(
+CELERY_BROKER_URL = env.text(
     "CELERY_BROKER_URL", "", secret=True, doc="Redis or RabbitMQ for jobs; REDIS_URL when not set"
 )
-DB_CONN_MAX_AGE = env.int("DB_CONN_MAX_AGE", 600, doc="seconds a database connection is kept")
-DB_SERVER_SIDE_BINDING = env.bool(
+DB_CONN_MAX_AGE = env.number("DB_CONN_MAX_AGE", 600, doc="seconds a database connection is kept")
+DB_SERVER_SIDE_BINDING = env.flag(
     "DB_SERVER_SIDE_BINDING",
     True,
     doc="bind parameters in PostgreSQL; needed for prepared statements",
 )
-DB_PREPARED_STATEMENTS = env.bool(
+DB_PREPARED_STATEMENTS = env.flag(
     "DB_PREPARED_STATEMENTS",
     True,
     doc="keep prepared statements; switch off behind PgBouncer before 1.21 in transaction mode",
 )
-DB_STATEMENT_TIMEOUT_MS = env.int(
+DB_STATEMENT_TIMEOUT_MS = env.number(
     "DB_STATEMENT_TIMEOUT_MS",
     0,
     doc="longest statement in milliseconds, sent as a connection option; 0: as PostgreSQL is set",
@@ -103,8 +103,8 @@ DATABASES = {"default": database(DATABASE_URL)}
 for number, replica_url in enumerate(DATABASE_REPLICA_URLS):
     DATABASES[f"replica{number}"] = database(replica_url) | {"TEST": {"MIRROR": "default"}}
 
-REDIS_KEY_PREFIX = env.str("REDIS_KEY_PREFIX", "ek", doc="stands before every key in Redis")
-REDIS_TIMEOUT_MS = env.int(
+REDIS_KEY_PREFIX = env.text("REDIS_KEY_PREFIX", "ek", doc="stands before every key in Redis")
+REDIS_TIMEOUT_MS = env.number(
     "REDIS_TIMEOUT_MS", 500, doc="longest wait for Redis, connecting or reading, in milliseconds"
 )
 CACHES = {
@@ -151,7 +151,7 @@ INSTALLED_APPS = [
     "progress",
     "leaderboards",
 ]
-STUDIO_APPS = env.list(
+STUDIO_APPS = env.names(
     "STUDIO_APPS", [], doc="your own Django apps (their AppConfig.ready registers hooks)"
 )
 INSTALLED_APPS += STUDIO_APPS
@@ -215,7 +215,7 @@ TEMPLATES = [
     }
 ]
 STATIC_URL = "/static/"
-STATIC_ROOT = env.str(
+STATIC_ROOT = env.text(
     "STATIC_ROOT", str(BASE_DIR / ".local" / "static"), doc="where collectstatic puts files"
 )
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -244,7 +244,7 @@ AUTHENTICATION_BACKENDS = [
     "django.contrib.auth.backends.ModelBackend",
     "allauth.account.auth_backends.AuthenticationBackend",
 ]
-STAFF_MFA_REQUIRED = env.bool(
+STAFF_MFA_REQUIRED = env.flag(
     "STAFF_MFA_REQUIRED", False, doc="staff must use a second factor (always on in production)"
 )
 LOGIN_URL = "account_login"
@@ -293,7 +293,8 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Evenkeel",
-    "DESCRIPTION": "A self-hosted game backend: accounts, progress, leaderboards, store, analytics.",
+    "DESCRIPTION": "A self-hosted game backend: accounts, progress, leaderboards, store, "
+    "analytics.",
     "VERSION": "1.0.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],
@@ -313,22 +314,22 @@ SPECTACULAR_SETTINGS = {
     },
 }
 
-ACCESS_TOKEN_SECONDS = env.int("ACCESS_TOKEN_SECONDS", 900, doc="life of an access token")
-REFRESH_TOKEN_SECONDS = env.int(
+ACCESS_TOKEN_SECONDS = env.number("ACCESS_TOKEN_SECONDS", 900, doc="life of an access token")
+REFRESH_TOKEN_SECONDS = env.number(
     "REFRESH_TOKEN_SECONDS", 30 * 86400, doc="life of a refresh token that is not used"
 )
-REFRESH_GRACE_SECONDS = env.int(
+REFRESH_GRACE_SECONDS = env.number(
     "REFRESH_GRACE_SECONDS", 30, doc="how long the latest spent refresh token may be repeated"
 )
-MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", 256 * 1024, doc="largest request body, decompressed")
-MAX_EVENT_BATCH_BYTES = env.int("MAX_EVENT_BATCH_BYTES", 1 << 20, doc="largest batch of events")
-SAVE_MAX_BYTES = env.int("SAVE_MAX_BYTES", 1 << 20, doc="largest save")
-SAVE_MAX_SLOTS = env.int("SAVE_MAX_SLOTS", 10, doc="save slots a player")
-SAVE_MAX_TOTAL_BYTES = env.int("SAVE_MAX_TOTAL_BYTES", 10 << 20, doc="all saves of a player")
-SAVE_KEPT_VERSIONS = env.int("SAVE_KEPT_VERSIONS", 10, doc="versions kept of each save")
-EVENT_MAX_AGE_SECONDS = env.int("EVENT_MAX_AGE_SECONDS", 7 * 86400, doc="oldest event accepted")
-EVENT_MAX_AHEAD_SECONDS = env.int("EVENT_MAX_AHEAD_SECONDS", 300, doc="furthest event ahead")
-IDEMPOTENCY_DAYS = env.int("IDEMPOTENCY_DAYS", 14, doc="days an Idempotency-Key is remembered")
+MAX_BODY_BYTES = env.number("MAX_BODY_BYTES", 256 * 1024, doc="largest request body, decompressed")
+MAX_EVENT_BATCH_BYTES = env.number("MAX_EVENT_BATCH_BYTES", 1 << 20, doc="largest batch of events")
+SAVE_MAX_BYTES = env.number("SAVE_MAX_BYTES", 1 << 20, doc="largest save")
+SAVE_MAX_SLOTS = env.number("SAVE_MAX_SLOTS", 10, doc="save slots a player")
+SAVE_MAX_TOTAL_BYTES = env.number("SAVE_MAX_TOTAL_BYTES", 10 << 20, doc="all saves of a player")
+SAVE_KEPT_VERSIONS = env.number("SAVE_KEPT_VERSIONS", 10, doc="versions kept of each save")
+EVENT_MAX_AGE_SECONDS = env.number("EVENT_MAX_AGE_SECONDS", 7 * 86400, doc="oldest event accepted")
+EVENT_MAX_AHEAD_SECONDS = env.number("EVENT_MAX_AHEAD_SECONDS", 300, doc="furthest event ahead")
+IDEMPOTENCY_DAYS = env.number("IDEMPOTENCY_DAYS", 14, doc="days an Idempotency-Key is remembered")
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
 
 # Name → (count, seconds). Each is one bucket a caller; see config/api/gate.py.
@@ -357,7 +358,7 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_TASK_SOFT_TIME_LIMIT = 540
 CELERY_TASK_TIME_LIMIT = 600
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_TRANSPORT_OPTIONS = (
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
     {
         "global_keyprefix": f"{REDIS_KEY_PREFIX}:celery:",
         "socket_connect_timeout": 2,
@@ -393,25 +394,25 @@ CELERY_BEAT_SCHEDULE = {
 
 # --- mail, logs, metrics ---------------------------------------------------------------------
 
-EMAIL_URL = env.str(
+EMAIL_URL = env.text(
     "EMAIL_URL", "consolemail://", secret=True, doc="smtp+tls://user:password@host:port"
 )
 vars().update(environ.Env.email_url_config(EMAIL_URL))
-DEFAULT_FROM_EMAIL = env.str(
+DEFAULT_FROM_EMAIL = env.text(
     "DEFAULT_FROM_EMAIL", "Evenkeel <noreply@localhost>", doc="sender of players' mails"
 )
-LOG_LEVEL = env.str("LOG_LEVEL", "INFO", doc="DEBUG, INFO, WARNING or ERROR")
-LOG_FORMAT = env.str("LOG_FORMAT", "console", doc="console or json (production: json)")
-LOG_REQUESTS = env.bool("LOG_REQUESTS", True, doc="one log line for each request")
-METRICS_TOKEN = env.str(
+LOG_LEVEL = env.text("LOG_LEVEL", "INFO", doc="DEBUG, INFO, WARNING or ERROR")
+LOG_FORMAT = env.text("LOG_FORMAT", "console", doc="console or json (production: json)")
+LOG_REQUESTS = env.flag("LOG_REQUESTS", True, doc="one log line for each request")
+METRICS_TOKEN = env.text(
     "METRICS_TOKEN", "", secret=True, doc="bearer token for /metrics; without one it is not served"
 )
-SENTRY_DSN = env.str("SENTRY_DSN", "", secret=True, doc="where errors are reported, if anywhere")
+SENTRY_DSN = env.text("SENTRY_DSN", "", secret=True, doc="where errors are reported, if anywhere")
 
-PORT = env.int("PORT", 8000, doc="port of the web server")
-WEB_SERVER = env.str("WEB_SERVER", "gunicorn", doc="gunicorn or granian")
-WEB_WORKERS = env.int("WEB_WORKERS", 2, doc="web processes")
-WEB_THREADS = env.int("WEB_THREADS", 8, doc="threads of each web process")
+PORT = env.number("PORT", 8000, doc="port of the web server")
+WEB_SERVER = env.text("WEB_SERVER", "gunicorn", doc="gunicorn or granian")
+WEB_WORKERS = env.number("WEB_WORKERS", 2, doc="web processes")
+WEB_THREADS = env.number("WEB_THREADS", 8, doc="threads of each web process")
 
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
 

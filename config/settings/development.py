@@ -1,12 +1,13 @@
 """A developer's machine, and `make run`: readable logs, nothing to set by hand."""
 
+import contextlib
 import os
 from pathlib import Path
 
 from config.settings.base import *
 from config.settings.env import env
 
-DEBUG = env.bool("DEBUG", False, doc="Django's debug pages in the admin; never in production")
+DEBUG = env.flag("DEBUG", False, doc="Django's debug pages in the admin; never in production")
 SECRET_KEY = SECRET_KEY or "development-only-secret-that-production-refuses"
 METRICS_TOKEN = METRICS_TOKEN or "development"
 
@@ -26,16 +27,15 @@ def _development_token_key(path: Path) -> str:
         draft = path.with_suffix(f".{os.getpid()}")
         draft.touch(mode=0o600)
         draft.write_bytes(pem)
-        try:
-            # A hard link fails if another process was first: all then read the same key.
+        # A hard link fails if another process was first: all then read the same key.
+        with contextlib.suppress(FileExistsError):
             os.link(draft, path)
-        except FileExistsError:
-            pass
         draft.unlink()
     return path.read_text()
 
 
-if not ACCESS_TOKEN_KEYS:
-    ACCESS_TOKEN_KEYS = _development_token_key(LOCAL_DIR / "access_token_key.pem")
+ACCESS_TOKEN_KEYS = env.raw("ACCESS_TOKEN_KEYS") or _development_token_key(
+    LOCAL_DIR / "access_token_key.pem"
+)
 
 env.refuse_problems()

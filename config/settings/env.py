@@ -76,7 +76,7 @@ class Environment:
             self.problems.append(f"{name} is not valid: {error}")
             return default
 
-    def str(
+    def text(
         self,
         name: str,
         default: str = "",
@@ -87,10 +87,10 @@ class Environment:
     ) -> str:
         return self._read(name, "text", lambda text: text, default, doc, required, secret)
 
-    def int(self, name: str, default: int, *, doc: str) -> int:
+    def number(self, name: str, default: int, *, doc: str) -> int:
         return self._read(name, "number", int, default, doc)
 
-    def bool(self, name: str, default: bool, *, doc: str) -> bool:
+    def flag(self, name: str, default: bool, *, doc: str) -> bool:
         def parse(text: str) -> bool:
             if text.lower() in TRUE:
                 return True
@@ -100,7 +100,9 @@ class Environment:
 
         return self._read(name, "true or false", parse, default, doc)
 
-    def list(self, name: str, default: list[str], *, doc: str, required: bool = False) -> list[str]:
+    def names(
+        self, name: str, default: list[str], *, doc: str, required: bool = False
+    ) -> list[str]:
         def parse(text: str) -> list[str]:
             return [part.strip() for part in text.split(",") if part.strip()]
 

@@ -6,7 +6,7 @@ from config.settings.env import env
 PRODUCTION = True
 DEBUG = False
 STAFF_MFA_REQUIRED = True
-LOG_FORMAT = env.str("LOG_FORMAT", "json", doc="console or json (production: json)")
+LOG_FORMAT = env.text("LOG_FORMAT", "json", doc="console or json (production: json)")
 
 for name in (
     "SECRET_KEY",
@@ -26,7 +26,7 @@ if "*" in ALLOWED_HOSTS:
     env.problems.append("ALLOWED_HOSTS must name hosts; * would accept forged Host headers")
 if env.raw("PUBLIC_URL") and not PUBLIC_URL.startswith("https://"):
     env.problems.append("PUBLIC_URL must start with https://")
-if env.raw("DEBUG") and env.bool("DEBUG", False, doc="refused in production"):
+if env.raw("DEBUG") and env.flag("DEBUG", False, doc="refused in production"):
     env.problems.append("DEBUG must not be set in production")
 if "*" in CORS_ALLOWED_ORIGINS:
     env.problems.append("CORS_ALLOWED_ORIGINS must name origins")

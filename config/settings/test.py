@@ -15,8 +15,10 @@ MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
 """
 # The password rules are tested with argon2 itself; everywhere else its cost would only be waiting.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *PASSWORD_HASHERS]
-if env.raw("REDIS_KEY_PREFIX") is None:  # a worker process under test gets its parent's prefix
-    REDIS_KEY_PREFIX = f"ektest:{os.environ.get('PYTEST_XDIST_WORKER', 'main')}:{os.getpid()}"
+# A worker process under test is told its parent's prefix.
+REDIS_KEY_PREFIX = env.raw("REDIS_KEY_PREFIX") or (
+    f"ektest:{os.environ.get('PYTEST_XDIST_WORKER', 'main')}:{os.getpid()}"
+)
 CACHES["default"]["KEY_PREFIX"] = f"{REDIS_KEY_PREFIX}:cache"
 if CELERY_BROKER_URL.startswith(("redis", "unix")):
     CELERY_BROKER_TRANSPORT_OPTIONS["global_keyprefix"] = f"{REDIS_KEY_PREFIX}:celery:"

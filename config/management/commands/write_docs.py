@@ -23,8 +23,10 @@ def errors_page() -> str:
 def settings_page() -> str:
     lines = [
         HEAD + "# Settings\n",
-        "All settings come from the environment; each also from the file that `NAME_FILE` names. "
-        "Production refuses to start when a required one is missing, and names all of them.\n",
+        (
+            "All settings come from the environment; each also from the file that `NAME_FILE` "
+            "names. Production refuses to start when a required one is missing, and names them.\n"
+        ),
         "| name | kind | default | what it does |",
         "| --- | --- | --- | --- |",
     ]
