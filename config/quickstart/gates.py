@@ -162,12 +162,12 @@ def schema_problems(environment: dict[str, str]) -> str:
         fresh.unlink(missing_ok=True)
 
 
-def run_gates(gates: list[Gate]) -> int:
+def run_gates(gates: list[Gate], *, with_services: bool) -> int:
     """Run them two at a time; 1 when any found something."""
     failures: list[str] = []
     services = Services(LOCAL / f"gates-{os.getpid()}", durable=False)
     try:
-        found = services.start(os.environ)
+        found = services.start(os.environ) if with_services else {}
         with ThreadPoolExecutor(max_workers=2) as pool:
             running = {pool.submit(gate.run, found): gate for gate in gates}
             for future in as_completed(running):
@@ -228,7 +228,9 @@ def main(arguments: list[str]) -> int:
             problem = generate_schema(SCHEMA, os.environ | {"DJANGO_ENV": "test"})
             print(problem or f"Wrote {SCHEMA.relative_to(ROOT)}")
             return 1 if problem else 0
-        return run_gates(quick_gates() if options.action == "quick" else all_gates())
+        if options.action == "quick":
+            return run_gates(quick_gates(), with_services=False)
+        return run_gates(all_gates(), with_services=True)
     except QuickstartError as error:
         print(error, file=sys.stderr)
         return 1

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from config.quickstart.layout import LOGS, packaged, read_json, write_json, write_private
 from config.quickstart.processes import (
@@ -86,7 +88,12 @@ class Valkey:
 
     def ready(self) -> bool:
         client = redis.Redis(
-            host="127.0.0.1", port=self.port, password=self.password, socket_timeout=2
+            host="127.0.0.1",
+            port=self.port,
+            password=self.password,
+            socket_timeout=2,
+            # The keeper asks again by itself, and has to see at once that the process has ended.
+            retry=Retry(NoBackoff(), 0),
         )
         try:
             return bool(client.ping())
