@@ -1,6 +1,8 @@
 """All addresses. Each app's urls.py lists its own under /v1/."""
 
+from django.conf import settings
 from django.contrib import admin
+from django.contrib.staticfiles.views import serve
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import include, path, re_path
@@ -45,3 +47,6 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("", lambda request: redirect("docs"), name="home"),
 ]
+if not settings.PRODUCTION:
+    # `make run` has no proxy in front, and Django itself serves static files only under DEBUG.
+    urlpatterns.append(re_path(r"^static/(?P<path>.*)$", serve, {"insecure": True}))

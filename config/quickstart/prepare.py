@@ -12,7 +12,6 @@ import secrets
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
-from pathlib import Path
 from typing import TextIO
 
 from config.quickstart.layout import LOCAL, LOGS, ROOT, log_file, read_json, write_json
@@ -33,7 +32,6 @@ def main() -> int:
             ("Migrating the database", migrate),
             ("Applying the example game", apply_example),
             ("Making a staff login", create_staff),
-            ("Collecting static files", collect_static),
         ]
         for title, step in steps:
             print(f"  {title} …", file=sys.__stdout__, flush=True)
@@ -96,14 +94,6 @@ def create_staff(log: TextIO) -> None:
         password=password,
         stdout=log,
     )
-
-
-def collect_static(log: TextIO) -> None:
-    from django.conf import settings
-    from django.core.management import call_command
-
-    Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
-    call_command("collectstatic", interactive=False, verbosity=0, stdout=log)
 
 
 if __name__ == "__main__":

@@ -138,7 +138,6 @@ class Run:
             "PORT": str(self.port),
             "PUBLIC_URL": self.url,
             "PROMETHEUS_MULTIPROC_DIR": str(metrics),
-            "STATIC_ROOT": str(LOCAL / "static"),
             "PYTHONUNBUFFERED": "1",
         }
         return {name: value for name, value in defaults.items() if not os.environ.get(name)}
