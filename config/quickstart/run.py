@@ -27,6 +27,7 @@ from config.quickstart.services import Services
 from config.quickstart.supervisor import Child, Supervisor, shown
 
 READY_SECONDS = 90
+SAME_SIGNAL_SECONDS = 1.0
 QUEUES = "receipts,rollups,mail,default"
 RUNNING = RUN / "running.json"
 
@@ -250,8 +251,12 @@ Stop with Ctrl-C; everything is kept for the next start.
     def stop(self) -> None:
         """Stop the children, then the services. A second Ctrl-C kills what is still stopping."""
 
+        begun = time.monotonic()
+
         def hurry(_number: int, _frame: FrameType | None) -> None:
-            self.supervisor.hurry = True
+            # make passes on a SIGTERM that the whole group had already: that is still the first.
+            if time.monotonic() - begun > SAME_SIGNAL_SECONDS:
+                self.supervisor.hurry = True
 
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, hurry)
