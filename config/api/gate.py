@@ -103,9 +103,12 @@ def pass_gate(request: "ApiRequest", caller: "Caller", names: Sequence[str]) -> 
         )
         if version is None:
             version = str(_rebuild(caller.game_id)).encode()
-            verdict, _ = redis.call(
-                lambda client: _ask(client, caller.game_id, keys, arguments), purpose="gate"
+            # Only what was rebuilt is asked again; the limits have counted this request.
+            rebuilt, _ = redis.call(
+                lambda client: _ask(client, caller.game_id, keys[len(names) :], [0]),
+                purpose="gate",
             )
+            verdict[0] = rebuilt[0]
     except redis.RedisAway:
         _pass_without_redis(request, caller, names)
         return

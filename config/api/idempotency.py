@@ -119,7 +119,9 @@ def forget_old(*, batch: int = 5_000) -> int:
     before = timezone.now() - timedelta(days=settings.IDEMPOTENCY_DAYS)
     total = 0
     while True:
-        old = IdempotencyRecord.objects.filter(created_at__lt=before).values("pk")[:batch]
+        old = IdempotencyRecord.objects.filter(created_at__lt=before).values_list("pk", flat=True)[
+            :batch
+        ]
         deleted, _ = IdempotencyRecord.objects.filter(pk__in=list(old)).delete()
         total += deleted
         if deleted < batch:
