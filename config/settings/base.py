@@ -329,6 +329,13 @@ SAVE_MAX_TOTAL_BYTES = env.number("SAVE_MAX_TOTAL_BYTES", 10 << 20, doc="all sav
 SAVE_KEPT_VERSIONS = env.number("SAVE_KEPT_VERSIONS", 10, doc="versions kept of each save")
 EVENT_MAX_AGE_SECONDS = env.number("EVENT_MAX_AGE_SECONDS", 7 * 86400, doc="oldest event accepted")
 EVENT_MAX_AHEAD_SECONDS = env.number("EVENT_MAX_AHEAD_SECONDS", 300, doc="furthest event ahead")
+EVENT_KEEP_DAYS = env.number("EVENT_KEEP_DAYS", 400, doc="days events are kept; 0: for ever")
+EVENT_ID_KEEP_DAYS = env.number(
+    "EVENT_ID_KEEP_DAYS", 35, doc="days in which an event that is sent again is known"
+)
+ACTIVE_KEEP_DAYS = env.number(
+    "ACTIVE_KEEP_DAYS", 400, doc="days that it is kept who was active on a day; 0: for ever"
+)
 IDEMPOTENCY_DAYS = env.number("IDEMPOTENCY_DAYS", 14, doc="days an Idempotency-Key is remembered")
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
 
