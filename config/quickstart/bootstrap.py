@@ -180,7 +180,7 @@ def uv_environment() -> dict[str, str]:
         "UV_INDEX_STRATEGY": "unsafe-best-match",
         "UV_DEFAULT_INDEX": pip.get("index-url", "").strip(),
         "UV_INDEX": " ".join(listed("extra-index-url")),
-        "UV_FIND_LINKS": " ".join(listed("find-links")),
+        "UV_FIND_LINKS": ",".join(listed("find-links")),
         "UV_INSECURE_HOST": pip.get("trusted-host", "").strip(),
         "UV_HTTP_TIMEOUT": pip.get("default-timeout", pip.get("timeout", "60")),
     }
@@ -250,7 +250,7 @@ def download_uv() -> None:
     if not pinned:
         raise ValueError(f"{UV_REQUIREMENTS} does not pin uv")
     hashes = set(re.findall(r"sha256:([0-9a-f]{64})", text))
-    index = pip_settings().get("index-url", PYPI).strip().rstrip("/") + "/uv/"
+    index = index_page()
     with urllib.request.urlopen(index, timeout=60) as answer:  # noqa: S310 (the index pip would use)
         page = answer.read().decode()
         base = answer.geturl()
@@ -266,6 +266,10 @@ def download_uv() -> None:
         unpack_uv(content)
         return
     raise ValueError(f"{index} has no uv {pinned[1]} for {platform.machine()}")
+
+
+def index_page() -> str:
+    return pip_settings().get("index-url", PYPI).strip().rstrip("/") + "/uv/"
 
 
 def wheel_platform() -> str:

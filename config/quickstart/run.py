@@ -17,6 +17,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from types import FrameType
 
 from config.quickstart.keeper import locked
@@ -37,7 +38,9 @@ class StopRequested(BaseException):
 
 
 def say(text: str) -> None:
-    print(text, flush=True)
+    # Whoever reads our output may go away; that is no reason to stop.
+    with suppress(OSError):
+        print(text, flush=True)
 
 
 def request_stop(_number: int, _frame: FrameType | None) -> None:
