@@ -40,6 +40,18 @@ class Game(models.Model):
         return self.name
 
 
+def GameOfManyRows() -> "models.ForeignKey[Game, Game]":  # noqa: N802 (reads as a field)
+    """The game of a row in a table that grows with play.
+
+    Without a constraint in the database: checking it would lock the same row of `accounts_game`
+    in every insert of every player. Games are never deleted, and the id comes from a checked
+    credential. See docs/adr/0012-no-foreign-key-to-the-game.md.
+    """
+    return models.ForeignKey(
+        Game, models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
+
+
 class ApiKey(models.Model):
     """A publishable key (`pk_…`, identifies the game) or a secret server key (`sk_…`).
 
@@ -72,10 +84,10 @@ class Player(models.Model):
     """One player of one game. There are many: the row is small, with few indexes."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    game = models.ForeignKey(Game, models.PROTECT, related_name="+", db_index=False)
+    game = GameOfManyRows()
     display_name = models.CharField(max_length=30)
-    # `display_name` folded for comparing and searching.
-    name_key = models.CharField(max_length=60, editable=False)
+    # `display_name` folded for comparing and searching (a prefix is a range in collation C).
+    name_key = models.CharField(max_length=120, editable=False, db_collation="C")
     tag = models.PositiveSmallIntegerField()
     avatar = models.CharField(max_length=100, blank=True)
     locale = models.CharField(max_length=20, blank=True)
@@ -85,6 +97,11 @@ class Player(models.Model):
     analytics_consent = models.BooleanField(default=False)
     is_tester = models.BooleanField(default=False)
     is_guest = models.BooleanField(default=True)
+    # What the sanctions in force add up to: no sign-in before this time. Kept by
+    # accounts.services.sanctions, so that sign-in reads one row.
+    blocked_until = models.DateTimeField(null=True, blank=True, editable=False)
+    # Counts the changes of the profile: its entity tag.
+    version = models.PositiveIntegerField(default=1, editable=False)
     created_at = models.DateTimeField(default=now, editable=False)
     last_seen_at = models.DateTimeField(default=now, editable=False)
 
@@ -116,7 +133,7 @@ class Identity(models.Model):
         CUSTOM = "custom"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    game = models.ForeignKey(Game, models.PROTECT, related_name="+", db_index=False)
+    game = GameOfManyRows()
     player = models.ForeignKey(Player, models.CASCADE, related_name="identities")
     method = models.CharField(max_length=10, choices=Method)
     # The device id, the folded e-mail address, or the platform's id of the account.
@@ -146,7 +163,7 @@ class Session(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    game = models.ForeignKey(Game, models.PROTECT, related_name="+", db_index=False)
+    game = GameOfManyRows()
     player = models.ForeignKey(Player, models.CASCADE, related_name="sessions")
     method = models.CharField(max_length=10, choices=Identity.Method)
     generation = models.PositiveIntegerField(default=1)
@@ -163,9 +180,9 @@ class Session(models.Model):
 
     class Meta:
         indexes = [
-            # For rebuilding Redis: what was revoked while access tokens of it may still live.
+            # For telling Redis again: what was revoked while access tokens of it may still live.
             models.Index(
-                fields=("game", "revoked_at"),
+                fields=("revoked_at",),
                 name="accounts_session_revoked",
                 condition=Q(revoked_at__isnull=False),
             )
@@ -185,7 +202,7 @@ class Sanction(models.Model):
         SHADOW_BAN = "shadow_ban"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    game = models.ForeignKey(Game, models.PROTECT, related_name="+", db_index=False)
+    game = GameOfManyRows()
     player = models.ForeignKey(Player, models.CASCADE, related_name="sanctions")
     kind = models.CharField(max_length=10, choices=Kind)
     reason = models.CharField(max_length=500)
@@ -193,6 +210,14 @@ class Sanction(models.Model):
     created_at = models.DateTimeField(default=now, editable=False)
     ends_at = models.DateTimeField(null=True, blank=True)
     lifted_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=~Q(kind="suspension") | Q(ends_at__isnull=False),
+                name="accounts_sanction_suspension_ends",
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} until {self.ends_at or 'lifted'}"

@@ -1,0 +1,222 @@
+"""What the admin classes of all apps are made of.
+
+    @admin.register(Offer)
+    class OfferAdmin(GameContentAdmin):
+        roles = {"view": EVERYONE, "change": MAKERS, "add": MAKERS}
+
+Tables that grow with play are never counted: `BigTableAdmin` shows PostgreSQL's estimate, or counts
+up to a bound. Rows of players are found by the player's id, name or e-mail (`PlayerSearchMixin`).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.core.paginator import Paginator
+from django.db import connection, models, transaction
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin
+
+from accounts.models import Player
+from accounts.roles import ADMINS, EVERYONE, MAKERS, Roles, may
+from accounts.selectors import find_players
+from config.db import definitions
+
+COUNT_TO = 1_000
+
+
+class EstimatedPaginator(Paginator):  # type: ignore[type-arg]
+    """Counts at most `COUNT_TO` rows; an unfiltered table is as large as PostgreSQL thinks."""
+
+    @cached_property
+    def count(self) -> int:
+        rows: Any = self.object_list
+        if not isinstance(rows, QuerySet):
+            return len(rows)
+        counted = rows.order_by()[: COUNT_TO + 1].count()
+        if counted <= COUNT_TO or rows.query.where:
+            return min(counted, COUNT_TO)
+        return max(counted, estimated_rows(rows.model._meta.db_table))
+
+
+def estimated_rows(table: str) -> int:
+    """How many rows PostgreSQL's statistics say a table has, its partitions included."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """SELECT coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint
+               FROM pg_partition_tree(to_regclass(%s)) t JOIN pg_class c ON c.oid = t.relid
+               WHERE t.isleaf""",
+            [table],
+        )
+        return int(cursor.fetchone()[0])
+
+
+class RoleAdmin(ModelAdmin):  # type: ignore[misc]
+    """Permissions by role: `roles` names, for each action, who may."""
+
+    roles: ClassVar[Roles] = {"view": EVERYONE, "change": ADMINS}
+    compressed_fields = True
+    warn_unsaved_form = True
+    list_filter_submit = True
+    list_per_page = 50
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return may(request.user, "view", self.roles)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return may(request.user, "add", self.roles)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return may(request.user, "change", self.roles)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return may(request.user, "delete", self.roles)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return may(request.user, "view", self.roles)
+
+
+class ReadOnlyAdmin(RoleAdmin):
+    """Facts: nobody adds, edits or deletes them here."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class BigTableAdmin(ReadOnlyAdmin):
+    """A table that grows with play: read-only, never counted whole, newest first by its key."""
+
+    paginator = EstimatedPaginator
+    show_full_result_count = False
+    ordering = ("-pk",)
+    list_select_related: ClassVar[Any] = True
+
+
+class GameContentAdmin(RoleAdmin):
+    """Definitions of a game: designers edit them, nobody deletes them (they are archived).
+
+    Every write raises the version of the game's definitions, so that all processes see it with
+    their next request.
+    """
+
+    roles: ClassVar[Roles] = {
+        "view": EVERYONE,
+        "add": MAKERS,
+        "change": MAKERS,
+        "delete": frozenset(),
+    }
+    list_filter: ClassVar[Any] = ("game", "is_active")
+    list_select_related: ClassVar[Any] = ("game",)
+
+    def game_of(self, obj: Any) -> UUID:
+        """The game that an object belongs to."""
+        game_id: UUID = obj.game_id
+        return game_id
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        with transaction.atomic():
+            super().save_model(request, obj, form, change)
+            definitions.changed(self.game_of(obj))
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        with transaction.atomic():
+            super().save_related(request, form, formsets, change)
+            definitions.changed(self.game_of(form.instance))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Sequence[str]:
+        """The key and the game of something that exists can't change: players hold it by them."""
+        fixed = [name for name in ("game", "key") if hasattr(self.model, name)]
+        given = super().get_readonly_fields(request, obj)
+        return [*given, *fixed] if obj is not None else list(given)
+
+
+class PlayerSearchMixin:
+    """Search by the player's id, name (or name#1234, or its beginning) or e-mail address.
+
+    player_field   the path to the player ("player", or "pk" on the player itself)
+    also_search    further exact matches, such as ("transaction_id",)
+    """
+
+    player_field: ClassVar[str] = "player"
+    also_search: ClassVar[Sequence[str]] = ()
+    # Django shows the search box only if there are search fields.
+    search_fields: ClassVar[Sequence[str]] = ("pk",)
+    search_help_text = "Player's id, name, name#1234 or e-mail"
+    model: type[models.Model]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: "QuerySet[Any]", search_term: str
+    ) -> tuple["QuerySet[Any]", bool]:
+        term = search_term.strip().replace("\0", "")
+        if not term:
+            return queryset, False
+        ids = find_players(term)
+        condition = Q(**{f"{self.player_field}__in": ids})
+        for name in self.also_search:
+            condition |= self._exact(name, term)
+        return queryset.filter(condition), False
+
+    def _exact(self, name: str, term: str) -> Q:
+        """A match of one field; none where the term can't be a value of it."""
+        column = self.model._meta.get_field(name)
+        if isinstance(column, models.UUIDField):
+            try:
+                return Q(**{name: UUID(term)})
+            except ValueError:
+                return Q(pk__in=[])
+        return Q(**{name: term})
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A small table on a player's page. `more_url` leads to all of it."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    more_url: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class PlayerPanel:
+    title: str
+    selector: Callable[[Player], Panel]
+    template: str = "admin/accounts/player/panel.html"
+    order: int = 50
+
+
+@dataclass
+class _Panels:
+    known: dict[str, PlayerPanel] = field(default_factory=dict)
+
+
+_panels = _Panels()
+
+
+def register_player_panel(
+    title: str,
+    selector: Callable[[Player], Panel],
+    template: str | None = None,
+    order: int = 50,
+) -> None:
+    """Add a panel to the player's page; apps do this in AppConfig.ready().
+
+    The selector reads a bounded number of rows. Panels stand in `order`.
+    """
+    panel = PlayerPanel(title, selector, order=order)
+    if template is not None:
+        panel = PlayerPanel(title, selector, template, order)
+    _panels.known[title] = panel
+
+
+def player_panels() -> list[PlayerPanel]:
+    return sorted(_panels.known.values(), key=lambda panel: (panel.order, panel.title))

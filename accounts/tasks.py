@@ -1,0 +1,11 @@
+"""Jobs of accounts. Each may run twice."""
+
+from celery import shared_task
+
+from accounts.services import revocations
+
+
+@shared_task(ignore_result=True)
+def publish_gate_state() -> int:
+    """Repeat to Redis the revocations and versions that it may have missed."""
+    return revocations.publish_recent()
