@@ -103,6 +103,8 @@ DATABASES = {"default": database(DATABASE_URL)}
 for number, replica_url in enumerate(DATABASE_REPLICA_URLS):
     DATABASES[f"replica{number}"] = database(replica_url) | {"TEST": {"MIRROR": "default"}}
 
+DATABASE_ROUTERS = ["config.db.replicas.ReplicaRouter"]
+
 REDIS_KEY_PREFIX = env.text("REDIS_KEY_PREFIX", "ek", doc="stands before every key in Redis")
 REDIS_TIMEOUT_MS = env.number(
     "REDIS_TIMEOUT_MS", 500, doc="longest wait for Redis, connecting or reading, in milliseconds"
