@@ -1,53 +1,67 @@
 """Rows of accounts for tests."""
 
 import hashlib
+import secrets
+from collections.abc import Sequence as Sequence_
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
-import factory
 from django.utils import timezone
+from factory.declarations import LazyAttribute, LazyFunction, Sequence, SubFactory
 from factory.django import DjangoModelFactory
 
 from accounts.models import ApiKey, Game, Identity, Player, Sanction, Session, StaffUser
 from accounts.names import name_key
 from accounts.services import keys
 from accounts.tokens import make_access_token
+from config.db import definitions
 
 
 class GameFactory(DjangoModelFactory[Game]):
     class Meta:
         model = Game
 
-    slug = factory.Sequence(lambda n: f"game-{n}")
-    name = factory.Sequence(lambda n: f"Game {n}")
+    slug = Sequence(lambda n: f"game-{n}")
+    name = Sequence(lambda n: f"Game {n}")
 
 
 class PlayerFactory(DjangoModelFactory[Player]):
     class Meta:
         model = Player
 
-    game = factory.SubFactory(GameFactory)
-    display_name = factory.Sequence(lambda n: f"Player {n}")
-    name_key = factory.LazyAttribute(lambda player: name_key(player.display_name))
-    tag = factory.Sequence(lambda n: n % 10_000)
+    game = SubFactory(GameFactory)
+    display_name = Sequence(lambda n: f"Player {n}")
+    name_key = LazyAttribute(lambda player: name_key(player.display_name))
+    tag = Sequence(lambda n: n % 10_000)
 
 
 class ApiKeyFactory(DjangoModelFactory[ApiKey]):
-    """A key; its text is in `.text`, which no row holds. All scopes unless told."""
+    """A secret key with all scopes, whose text is `text`. The bound of two is not kept here."""
 
     class Meta:
         model = ApiKey
 
-    game = factory.SubFactory(GameFactory)
-    kind = ApiKey.Kind.SECRET
+    class Params:
+        text = LazyFunction(lambda: f"sk_{secrets.token_urlsafe(32)}")
 
-    @classmethod
-    def _create(cls, model_class: type[ApiKey], *args: Any, **fields: Any) -> ApiKey:
-        game = fields.pop("game")
-        key, text = keys.create(game_id=game.pk, **fields)
-        key.text = text  # type: ignore[attr-defined]
-        return key
+    game = SubFactory(GameFactory)
+    kind = ApiKey.Kind.SECRET
+    scopes = LazyFunction(lambda: sorted(keys.SCOPES))
+    shown = LazyAttribute(lambda key: key.text)
+    hash = LazyAttribute(lambda key: keys.hash_key(key.text))
+
+
+def publishable_key(game: Game) -> str:
+    """The text of the game's publishable key, made where there is none."""
+    return keys.publishable_key(game)
+
+
+def secret_key(game: Game, scopes: Sequence_[str] | None = None) -> str:
+    """The text of a new secret key, with all scopes unless told."""
+    text = f"sk_{secrets.token_urlsafe(32)}"
+    ApiKeyFactory(game=game, text=text, scopes=sorted(keys.SCOPES if scopes is None else scopes))
+    definitions.changed(game.pk)
+    return text
 
 
 class IdentityFactory(DjangoModelFactory[Identity]):
@@ -56,21 +70,21 @@ class IdentityFactory(DjangoModelFactory[Identity]):
     class Meta:
         model = Identity
 
-    player = factory.SubFactory(PlayerFactory)
-    game = factory.LazyAttribute(lambda identity: identity.player.game)
+    player = SubFactory(PlayerFactory)
+    game = LazyAttribute(lambda identity: identity.player.game)
     method = Identity.Method.DEVICE
-    subject = factory.Sequence(lambda n: f"device-{n}")
-    secret = factory.LazyFunction(lambda: hashlib.sha256(SECRET.encode()).hexdigest())
+    subject = Sequence(lambda n: f"device-{n}")
+    secret = LazyFunction(lambda: hashlib.sha256(SECRET.encode()).hexdigest())
 
 
 class SessionFactory(DjangoModelFactory[Session]):
     class Meta:
         model = Session
 
-    player = factory.SubFactory(PlayerFactory)
-    game = factory.LazyAttribute(lambda session: session.player.game)
+    player = SubFactory(PlayerFactory)
+    game = LazyAttribute(lambda session: session.player.game)
     method = Identity.Method.DEVICE
-    expires_at = factory.LazyFunction(lambda: timezone.now() + timedelta(days=30))
+    expires_at = LazyFunction(lambda: timezone.now() + timedelta(days=30))
 
 
 class SanctionFactory(DjangoModelFactory[Sanction]):
@@ -79,8 +93,8 @@ class SanctionFactory(DjangoModelFactory[Sanction]):
     class Meta:
         model = Sanction
 
-    player = factory.SubFactory(PlayerFactory)
-    game = factory.LazyAttribute(lambda sanction: sanction.player.game)
+    player = SubFactory(PlayerFactory)
+    game = LazyAttribute(lambda sanction: sanction.player.game)
     kind = Sanction.Kind.WARNING
     reason = "Rude words"
     author = "test"
@@ -90,7 +104,7 @@ class StaffUserFactory(DjangoModelFactory[StaffUser]):
     class Meta:
         model = StaffUser
 
-    username = factory.Sequence(lambda n: f"staff{n}")
+    username = Sequence(lambda n: f"staff{n}")
     role = StaffUser.Role.ADMIN
     is_staff = True
 
