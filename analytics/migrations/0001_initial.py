@@ -16,7 +16,17 @@ class Migration(migrations.Migration):
             migrations.CreateModel(
                 name="Event",
                 fields=[
-                    ("pk", models.CompositePrimaryKey("at", "id", blank=True, editable=False, primary_key=True, serialize=False)),
+                    (
+                        "pk",
+                        models.CompositePrimaryKey(
+                            "at",
+                            "id",
+                            blank=True,
+                            editable=False,
+                            primary_key=True,
+                            serialize=False,
+                        ),
+                    ),
                     ("id", models.UUIDField(default=config.db.ids.uuid7)),
                     ("game_id", models.UUIDField()),
                     ("player_id", models.UUIDField(null=True)),
@@ -71,7 +81,18 @@ class Migration(migrations.Migration):
             migrations.CreateModel(
                 name="EventId",
                 fields=[
-                    ("pk", models.CompositePrimaryKey("game_id", "id", "bucket", blank=True, editable=False, primary_key=True, serialize=False)),
+                    (
+                        "pk",
+                        models.CompositePrimaryKey(
+                            "game_id",
+                            "id",
+                            "bucket",
+                            blank=True,
+                            editable=False,
+                            primary_key=True,
+                            serialize=False,
+                        ),
+                    ),
                     ("game_id", models.UUIDField()),
                     ("id", models.UUIDField()),
                     ("bucket", models.DateField()),
@@ -95,7 +116,19 @@ class Migration(migrations.Migration):
             migrations.CreateModel(
                 name="ActivePlayer",
                 fields=[
-                    ("pk", models.CompositePrimaryKey("game_id", "day", "who", "seen_at", blank=True, editable=False, primary_key=True, serialize=False)),
+                    (
+                        "pk",
+                        models.CompositePrimaryKey(
+                            "game_id",
+                            "day",
+                            "who",
+                            "seen_at",
+                            blank=True,
+                            editable=False,
+                            primary_key=True,
+                            serialize=False,
+                        ),
+                    ),
                     ("game_id", models.UUIDField()),
                     ("day", models.DateField()),
                     ("who", models.UUIDField()),
@@ -106,7 +139,9 @@ class Migration(migrations.Migration):
                 ],
                 options={
                     "db_table": "analytics_activeplayer",
-                    "indexes": [models.Index(fields=["game_id", "day", "who"], name="analytics_active_once")],
+                    "indexes": [
+                        models.Index(fields=["game_id", "day", "who"], name="analytics_active_once")
+                    ],
                 },
             ),
             columns="""
@@ -130,7 +165,16 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="RollupProgress",
             fields=[
-                ("game", models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, primary_key=True, related_name="+", serialize=False, to="accounts.game")),
+                (
+                    "game",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        primary_key=True,
+                        related_name="+",
+                        serialize=False,
+                        to="accounts.game",
+                    ),
+                ),
                 ("seen_until", models.DateTimeField()),
             ],
             options={"verbose_name_plural": "rollup progress"},
@@ -144,10 +188,23 @@ class Migration(migrations.Migration):
                 ("split", models.CharField(blank=True, max_length=20)),
                 ("label", models.CharField(blank=True, max_length=64)),
                 ("value", models.BigIntegerField()),
-                ("game", models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="accounts.game")),
+                (
+                    "game",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="accounts.game",
+                    ),
+                ),
             ],
             options={
-                "constraints": [models.UniqueConstraint(fields=("game", "metric", "split", "day", "label"), name="analytics_dailyfigure_once")],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("game", "metric", "split", "day", "label"),
+                        name="analytics_dailyfigure_once",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -157,10 +214,20 @@ class Migration(migrations.Migration):
                 ("day", models.DateField()),
                 ("computed_at", models.DateTimeField()),
                 ("took_ms", models.PositiveIntegerField()),
-                ("game", models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="accounts.game")),
+                (
+                    "game",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="accounts.game",
+                    ),
+                ),
             ],
             options={
-                "constraints": [models.UniqueConstraint(fields=("game", "day"), name="analytics_rollupday_once")],
+                "constraints": [
+                    models.UniqueConstraint(fields=("game", "day"), name="analytics_rollupday_once")
+                ],
             },
         ),
     ]

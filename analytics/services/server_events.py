@@ -13,18 +13,19 @@ statement calls the SQL function in that statement instead:
                      session uuid default null, at timestamptz default null) → void
 
 The function (analytics/migrations/0002_functions.py) looks up what the player agreed to. Without
-`analytics_consent` the row has no player, session or exact time, and props whose name is `id`, `reference`
-or ends in `_id` are left out: what remains can't be tied to anyone (docs/adr/0051). Never
-put a name, an address or other words of a player into props.
+`analytics_consent` the row has no player, session or exact time, and props whose name is `id`,
+`reference` or ends in `_id` are left out: what remains can't be tied to anyone
+(docs/adr/0051-consent.md). Never put a name, an address or other words of a player into props.
 
 Two names say that the player is there, and count for the active players of the day:
-`session_start` (stored) and `session_refresh` (not stored: a game refreshes several times an hour).
-Their props `platform`, `country` and `app_version`, where given, go before what the rows of the session
-and the player say, which a single statement may not have written yet.
+`session_start` (stored) and `session_refresh` (not stored: a game refreshes several times an
+hour). Their props `platform`, `country` and `app_version`, where given, go before what the rows
+of the session and the player say, which a single statement may not have written yet.
 """
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -45,7 +46,7 @@ def params(
     props: Mapping[str, object],
     session_id: UUID | None = None,
     at: datetime | None = None,
-) -> list[object]:
+) -> list[Any]:
     """The parameters of `RECORD_SQL`."""
     return [game_id, player_id, name, msgspec.json.encode(props).decode(), session_id, at]
 
