@@ -13,9 +13,8 @@ revocations are rebuilt from PostgreSQL before anyone passes.
 import math
 import time
 from collections.abc import Sequence
-from functools import cache
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.conf import settings
@@ -34,7 +33,7 @@ LOCAL_FALLBACK = {"sign_in", "sign_in_identity", "register"}
 # ARGV: the number of limits, then for each limit: count, seconds.
 # Returns {revoked, index of the limit that refused (0: none), retry after in ms, and for the
 # first limit: remaining, reset in ms}.
-GATE_SCRIPT = """
+GATE = redis.Script("""
 local limits = tonumber(ARGV[1])
 if #KEYS > limits and redis.call('EXISTS', KEYS[limits + 1]) == 1 then
   return {1, 0, 0, 0, 0}
@@ -63,12 +62,7 @@ for i = 1, limits do
   redis.call('SET', KEYS[i], string.format('%.3f', fresh[i][1]), 'PX', fresh[i][2])
 end
 return {0, 0, 0, remaining, reset}
-"""
-
-
-@cache
-def _script(_: int) -> Any:
-    return redis.client().register_script(GATE_SCRIPT)
+""")
 
 
 def limit_key(name: str, who: str) -> str:
@@ -99,13 +93,13 @@ def pass_gate(request: "ApiRequest", caller: "Caller", names: Sequence[str]) -> 
         arguments += settings.RATE_LIMITS[name]
     try:
         verdict, version = redis.call(
-            lambda client: _ask(client, caller.game_id, keys, arguments), purpose="gate"
+            lambda _: _ask(caller.game_id, keys, arguments), purpose="gate"
         )
         if version is None:
             version = str(_rebuild(caller.game_id)).encode()
             # Only what was rebuilt is asked again; the limits have counted this request.
             rebuilt, _ = redis.call(
-                lambda client: _ask(client, caller.game_id, keys[len(names) :], [0]),
+                lambda _: _ask(caller.game_id, keys[len(names) :], [0]),
                 purpose="gate",
             )
             verdict[0] = rebuilt[0]
@@ -122,13 +116,10 @@ def pass_gate(request: "ApiRequest", caller: "Caller", names: Sequence[str]) -> 
         request.limit_headers = _headers(names[0], remaining, reset_ms / 1000)
 
 
-def _ask(
-    client: Any, game_id: UUID, keys: list[str], arguments: list[int]
-) -> tuple[list[int], bytes | None]:
-    with client.pipeline(transaction=False) as pipe:
-        _script(id(client.connection_pool))(keys=keys, args=arguments, client=pipe)
-        pipe.get(version_key(game_id))
-        verdict, version = pipe.execute()
+def _ask(game_id: UUID, keys: list[str], arguments: list[int]) -> tuple[list[int], bytes | None]:
+    verdict, version = redis.round_trip(
+        GATE.command(keys, arguments), ("GET", version_key(game_id)), scripts=(GATE,)
+    )
     return verdict, version
 
 
@@ -155,9 +146,9 @@ def take(name: str, who: str) -> None:
     count, seconds = settings.RATE_LIMITS[name]
     try:
         _, refused, retry_ms, _, _ = redis.call(
-            lambda client: _script(id(client.connection_pool))(
-                keys=[limit_key(name, who)], args=[1, count, seconds], client=client
-            ),
+            lambda _: redis.round_trip(
+                GATE.command([limit_key(name, who)], [1, count, seconds]), scripts=(GATE,)
+            )[0],
             purpose="limit",
         )
         retry = retry_ms / 1000 if refused else 0.0

@@ -1,13 +1,19 @@
 """Reads go to a replica only where the code says so."""
 
-from typing import Any
+from types import SimpleNamespace
 
+import pytest
+
+from config.db import replicas
 from config.db.replicas import ReplicaRouter, from_replica
 from config.models import HookCall
 
 
-def test_router__outside_the_block__primary(settings: Any) -> None:
-    settings.DATABASES = {**settings.DATABASES, "replica0": {}}
+def test_router__outside_the_block__primary(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    two = SimpleNamespace(DATABASES={"default": {}, "replica0": {}})
+    monkeypatch.setattr(replicas, "settings", two)
     assert HookCall.objects.all().db == "default"
     with from_replica():
         assert HookCall.objects.all().db == "replica0"
