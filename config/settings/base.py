@@ -329,6 +329,7 @@ SAVE_MAX_BYTES = env.number("SAVE_MAX_BYTES", 1 << 20, doc="largest save")
 SAVE_MAX_SLOTS = env.number("SAVE_MAX_SLOTS", 10, doc="save slots a player")
 SAVE_MAX_TOTAL_BYTES = env.number("SAVE_MAX_TOTAL_BYTES", 10 << 20, doc="all saves of a player")
 SAVE_KEPT_VERSIONS = env.number("SAVE_KEPT_VERSIONS", 10, doc="versions kept of each save")
+SAVE_RESTORE_DAYS = env.number("SAVE_RESTORE_DAYS", 30, doc="days a deleted save can be restored")
 EVENT_MAX_AGE_SECONDS = env.number("EVENT_MAX_AGE_SECONDS", 7 * 86400, doc="oldest event accepted")
 EVENT_MAX_AHEAD_SECONDS = env.number("EVENT_MAX_AHEAD_SECONDS", 300, doc="furthest event ahead")
 EVENT_KEEP_DAYS = env.number("EVENT_KEEP_DAYS", 400, doc="days events are kept; 0: for ever")
@@ -395,9 +396,18 @@ CELERY_BEAT_SCHEDULE = {
         "task": "config.tasks.forget_idempotency_keys",
         "schedule": crontab(minute="41"),
     },
+    "roll-up-figures": {"task": "analytics.tasks.roll_up", "schedule": 20.0},
+    "forget-salts-and-event-ids": {
+        "task": "analytics.tasks.forget",
+        "schedule": crontab(minute="23", hour="*/6"),
+    },
     "publish-definition-versions": {
         "task": "accounts.tasks.publish_gate_state",
         "schedule": 5.0,
+    },
+    "purge-deleted-saves": {
+        "task": "progress.tasks.purge_deleted_saves",
+        "schedule": crontab(minute="23", hour="4"),
     },
 }
 
