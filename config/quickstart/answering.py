@@ -10,9 +10,9 @@ import sys
 from urllib.parse import urlsplit
 
 import psycopg
-from psycopg import sql
 import redis
 from kombu import Connection
+from psycopg import sql
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
