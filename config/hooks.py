@@ -119,6 +119,11 @@ def _watch(name: str, seconds: float) -> None:
         log.error("hook_left_out", hook=name, seconds=LEFT_OUT_SECONDS)
 
 
+def has_before(point: str) -> bool:
+    """Whether anyone listens before `point` (so that hot paths can do without a transaction)."""
+    return bool(_before.get(point))
+
+
 def has_after(point: str) -> bool:
     """Whether anyone listens after `point` (so that hot paths can skip the row)."""
     return bool(_after.get(point))

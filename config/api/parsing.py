@@ -37,6 +37,15 @@ def read_body(request: HttpRequest, limit: int) -> bytes:
 
     Raises `BodyTooLarge`, `LengthRequired`, `InvalidEncoding`, `UnsupportedMediaType`.
     """
+    content, is_gzip = read_content(request, limit)
+    return gunzip(content, limit) if is_gzip else content
+
+
+def read_content(request: HttpRequest, limit: int) -> tuple[bytes, bool]:
+    """The request's content as it was sent, and whether that is gzip (see `gunzip`).
+
+    Raises `BodyTooLarge`, `LengthRequired`, `UnsupportedMediaType`.
+    """
     if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
         raise LengthRequired
     try:
@@ -50,11 +59,9 @@ def read_body(request: HttpRequest, limit: int) -> bytes:
     if len(body) < length:
         raise BadRequest("The body is shorter than its Content-Length")
     encoding = request.META.get("HTTP_CONTENT_ENCODING", "").strip().lower()
-    if encoding in ("", "identity"):
-        return body
-    if encoding != "gzip":
+    if encoding not in ("", "identity", "gzip"):
         raise UnsupportedMediaType("Content-Encoding may be gzip or identity")
-    return gunzip(body, limit)
+    return body, encoding == "gzip"
 
 
 def gunzip(data: bytes, limit: int) -> bytes:
