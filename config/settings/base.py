@@ -339,6 +339,14 @@ EVENT_ID_KEEP_DAYS = env.number(
 ACTIVE_KEEP_DAYS = env.number(
     "ACTIVE_KEEP_DAYS", 400, doc="days that it is kept who was active on a day; 0: for ever"
 )
+SUBMISSION_KEEP_DAYS = env.number(
+    "SUBMISSION_KEEP_DAYS", 90, doc="days the log of submitted scores is kept; 0: for ever"
+)
+RANKS_TIMEOUT_MS = env.number(
+    "RANKS_TIMEOUT_MS",
+    300,
+    doc="longest time PostgreSQL counts ranks for a request while Redis has none, milliseconds",
+)
 IDEMPOTENCY_DAYS = env.number("IDEMPOTENCY_DAYS", 14, doc="days an Idempotency-Key is remembered")
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
 
