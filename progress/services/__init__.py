@@ -1,0 +1,7 @@
+"""What progress writes.
+
+saves          writing slots; save_history: deleting, restoring and purging them
+stats          reports of players and of game servers
+achievements   unlocks, and progress that games report
+content        definitions of stats and achievements
+"""
