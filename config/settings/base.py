@@ -18,6 +18,11 @@ PRODUCTION = False
 SECRET_KEY = env.text(
     "SECRET_KEY", "", secret=True, doc="Django's secret: signs admin sessions and cursors"
 )
+SECRET_KEY_FALLBACKS = env.names(
+    "SECRET_KEY_FALLBACKS",
+    [],
+    doc="earlier SECRET_KEYs whose sessions and refresh tokens still work",
+)
 ACCESS_TOKEN_KEYS = env.text(
     "ACCESS_TOKEN_KEYS",
     "",
@@ -246,6 +251,17 @@ AUTHENTICATION_BACKENDS = [
     "django.contrib.auth.backends.ModelBackend",
     "allauth.account.auth_backends.AuthenticationBackend",
 ]
+PASSWORD_MEMORY_KIB = env.number(
+    "PASSWORD_MEMORY_KIB", 19_456, doc="argon2id memory of one check of a player's password"
+)
+PASSWORD_PASSES = env.number("PASSWORD_PASSES", 2, doc="argon2id passes of a player's password")
+PASSWORD_LANE_THREADS = env.number(
+    "PASSWORD_LANE_THREADS", 1, doc="players' passwords that a web process checks at once"
+)
+PASSWORD_LANE_WAITING = env.number(
+    "PASSWORD_LANE_WAITING", 3, doc="requests that may wait for it; fewer than WEB_THREADS"
+)
+PASSWORD_LANE_SECONDS = env.number("PASSWORD_LANE_SECONDS", 3, doc="longest wait for it")
 STAFF_MFA_REQUIRED = env.flag(
     "STAFF_MFA_REQUIRED", False, doc="staff must use a second factor (always on in production)"
 )
