@@ -1,0 +1,8 @@
+"""Every write of leaderboards.
+
+boards    definitions: made, changed, archived
+seasons   made when they are first needed
+scores    what players and game servers submit
+entries   what staff and servers do to entries: hide, show, remove
+ranks     the index in Redis: brought up to date, rebuilt
+"""
