@@ -3,3 +3,29 @@ from django.apps import AppConfig
 
 class StoreConfig(AppConfig):
     name = "store"
+    verbose_name = "Store"
+
+    def ready(self) -> None:
+        from auditlog.registry import auditlog
+
+        from accounts import definition as game_file
+        from config.db.partitions import Partitioned, register
+        from config.hooks import declare_point
+        from store import definition, models
+
+        for section in (
+            definition.CurrenciesSection(),
+            definition.ItemsSection(),
+            definition.OffersSection(),
+        ):
+            game_file.register(section)
+        # Kept for ever: a balance can always be recomputed from them.
+        register(Partitioned("store_entry", "created_at", "month"))
+        register(Partitioned("store_stackmovement", "created_at", "month"))
+        declare_point(
+            "purchase",
+            "Buying with virtual currency. before: game_id, player_id (UUIDs), offer (key), "
+            "quantity. after: game_id, player_id, purchase_id (strings), offer, quantity.",
+        )
+        for model in (models.Currency, models.Item, models.Offer):
+            auditlog.register(model)

@@ -39,6 +39,12 @@ class Offer(msgspec.Struct, frozen=True):
     starts_at: datetime | None
     ends_at: datetime | None
 
+    def is_open(self, now: datetime) -> bool:
+        """Whether `now` is within the window; it ends just before `ends_at`."""
+        return (self.starts_at is None or self.starts_at <= now) and (
+            self.ends_at is None or now < self.ends_at
+        )
+
 
 class Catalogue(msgspec.Struct, frozen=True):
     """All of one game. By key; `*_keys` name ids, those of archived content too."""

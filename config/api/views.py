@@ -40,7 +40,7 @@ class Contract:
     query: type | None = None
     scope: str | None = None
     limits: tuple[str, ...] = ()
-    idempotent: Literal["no", "optional", "required", "domain"] = "no"
+    idempotent: Literal["no", "optional", "required", "domain", "domain-optional"] = "no"
     max_body: int | None = None
     problems: tuple[type[Problem], ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -57,7 +57,7 @@ def endpoint(
     query: type | None = None,
     scope: str | None = None,
     limits: Sequence[str] = (),
-    idempotent: Literal["no", "optional", "required", "domain"] = "no",
+    idempotent: Literal["no", "optional", "required", "domain", "domain-optional"] = "no",
     max_body: int | None = None,
     problems: Sequence[type[Problem]] = (),
     headers: Mapping[str, str] | None = None,
@@ -76,7 +76,8 @@ def endpoint(
     scope       what a server key needs; servers without it get `scope_missing`
     limits      names of `RATE_LIMITS` counted in addition to the caller's own
     idempotent  "optional" or "required": kept by `config.api.idempotency.once`;
-                "domain": the handler keeps the key on its own row for ever (purchases, grants)
+                "domain": the handler keeps the key on its own row for ever (purchases, grants);
+                "domain-optional": the same, and the key may be missing
     max_body    bytes, decompressed; `MAX_BODY_BYTES` unless told
     problems    what the handler may raise beyond the plumbing's own, for the documentation
     headers     request headers that the handler reads, name → description

@@ -346,6 +346,12 @@ SAVE_MAX_SLOTS = env.number("SAVE_MAX_SLOTS", 10, doc="save slots a player")
 SAVE_MAX_TOTAL_BYTES = env.number("SAVE_MAX_TOTAL_BYTES", 10 << 20, doc="all saves of a player")
 SAVE_KEPT_VERSIONS = env.number("SAVE_KEPT_VERSIONS", 10, doc="versions kept of each save")
 SAVE_RESTORE_DAYS = env.number("SAVE_RESTORE_DAYS", 30, doc="days a deleted save can be restored")
+STORE_MAX_CURRENCIES = env.number("STORE_MAX_CURRENCIES", 50, doc="currencies of a game")
+STORE_MAX_ITEMS = env.number("STORE_MAX_ITEMS", 10_000, doc="items of a game")
+STORE_MAX_OFFERS = env.number("STORE_MAX_OFFERS", 2_000, doc="offers of a game")
+STORE_MAX_PRICES = env.number("STORE_MAX_PRICES", 20, doc="prices and product ids of an offer")
+STORE_MAX_CONTENTS = env.number("STORE_MAX_CONTENTS", 100, doc="kinds of items in an offer")
+STORE_MAX_STACKS = env.number("STORE_MAX_STACKS", 10_000, doc="stacks of a player")
 EVENT_MAX_AGE_SECONDS = env.number("EVENT_MAX_AGE_SECONDS", 7 * 86400, doc="oldest event accepted")
 EVENT_MAX_AHEAD_SECONDS = env.number("EVENT_MAX_AHEAD_SECONDS", 300, doc="furthest event ahead")
 EVENT_KEEP_DAYS = env.number("EVENT_KEEP_DAYS", 400, doc="days events are kept; 0: for ever")
@@ -425,9 +431,18 @@ CELERY_BEAT_SCHEDULE = {
         "task": "analytics.tasks.forget",
         "schedule": crontab(minute="23", hour="*/6"),
     },
+    "verify-ledger": {
+        "task": "store.tasks.verify_ledger",
+        "schedule": crontab(minute="23", hour="3"),
+    },
     "publish-definition-versions": {
         "task": "accounts.tasks.publish_gate_state",
         "schedule": 5.0,
+    },
+    "repair-ranks": {
+        "task": "leaderboards.tasks.reconcile_ranks",
+        "schedule": 5.0,
+        "options": {"expires": 10},
     },
     "purge-deleted-saves": {
         "task": "progress.tasks.purge_deleted_saves",

@@ -8,6 +8,7 @@ from django.db import transaction
 from config import events
 from store.catalogue import Catalogue, Currency, Item, catalogue
 from store.errors import UnknownContent
+from store.metrics import GRANTS
 from store.models import Account, Grant, Transaction
 from store.services import ledger
 
@@ -78,6 +79,7 @@ def grant(
             created_at=posting.at,
         )
         _record(row)
+    GRANTS.labels(source).inc()
     return row
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Literal, NoReturn
 from uuid import UUID
 
-from django.db import connection
+from django.db import connection, transaction
 
 from config.api.problems import IdempotencyKeyReused, NotFound
 from config.db.ids import uuid7
@@ -184,6 +184,32 @@ def read_posting(game_id: UUID, row: Sequence[Any]) -> Posting:
         quantities=quantities,
         stacks=stacks,
     )
+
+
+def wallet(player_id: UUID) -> tuple[Money, ...]:
+    """What the player has of each currency that was ever moved."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """SELECT currency_id, paid, earned FROM store_balance
+               WHERE player_id = %s ORDER BY currency_id""",
+            [player_id],
+        )
+        return tuple(Money(*row) for row in cursor.fetchall())
+
+
+def open_wallet(*, game_id: UUID, player_id: UUID) -> tuple[Money, ...]:
+    """The player's wallet, with the balances that a player begins with given, once each."""
+    held = wallet(player_id)
+    missing = catalogue(game_id).opening - {money.currency_id for money in held}
+    if not missing:
+        return held
+    with transaction.atomic(), connection.cursor() as cursor:
+        for currency_id in sorted(missing):
+            cursor.execute(
+                "SELECT store_open(%s::uuid, %s::uuid, %s::bigint)",
+                [game_id, player_id, currency_id],
+            )
+    return wallet(player_id)
 
 
 def refuse(game_id: UUID, status: str, subject: int | None) -> NoReturn:

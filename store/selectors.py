@@ -1,0 +1,146 @@
+"""What players see of the store."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+from config.api.pagination import Page, PageQuery, decode_cursor, encode_cursor
+from config.api.wire import utc
+from store.catalogue import Offer, catalogue
+from store.models import Stack
+from store.serializers import Balance, Contents, Movement, OfferOut, Price, StackOut, Wallet
+from store.services.ledger import Money, open_wallet
+
+MOVEMENTS_SQL = """
+    SELECT e.created_at, e.id, e.currency_id, e.paid + e.earned, e.paid_after + e.earned_after,
+           t.reason, t.reference
+    FROM store_entry e JOIN store_transaction t ON t.id = e.transaction_id
+    WHERE e.player_id = %s::uuid {beyond}
+    ORDER BY e.created_at {way}, e.id {way} LIMIT %s
+"""
+
+
+def balances(game_id: UUID, wallet: tuple[Money, ...]) -> list[Balance]:
+    """All currencies of the game, in the order in which they were made; archived ones only as
+    long as the player has some."""
+    held = {money.currency_id: money for money in wallet}
+    found = []
+    for currency in catalogue(game_id).currencies.values():
+        money = held.get(currency.id, Money(currency.id, 0, 0))
+        if currency.is_active or money.balance:
+            found.append(
+                Balance(
+                    currency=currency.key,
+                    balance=money.balance,
+                    paid=money.paid,
+                    earned=money.earned,
+                )
+            )
+    return found
+
+
+def wallet(*, game_id: UUID, player_id: UUID) -> Wallet:
+    """The player's balances: one query, once the beginning balances have been given."""
+    return Wallet(balances=balances(game_id, open_wallet(game_id=game_id, player_id=player_id)))
+
+
+def movements(*, game_id: UUID, player_id: UUID, query: PageQuery) -> Page[Movement]:
+    """The player's side of the ledger, newest first."""
+    backward, beyond = False, ""
+    values: list[Any] = []
+    if query.cursor is not None:
+        backward, values = decode_cursor(query.cursor, (datetime, UUID))
+        comparison = ">" if backward else "<"
+        beyond = f"AND (e.created_at, e.id) {comparison} (%s::timestamptz, %s::uuid)"
+    sql = MOVEMENTS_SQL.format(beyond=beyond, way="ASC" if backward else "DESC")
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [player_id, *values, query.limit + 1])
+        rows = cursor.fetchall()
+    more = len(rows) > query.limit
+    rows = rows[: query.limit]
+    if backward:
+        rows.reverse()
+    keys = catalogue(game_id).currency_keys
+    page = Page(
+        results=[
+            Movement(
+                id=movement_id,
+                currency=keys.get(currency_id, ""),
+                amount=int(amount),
+                balance_after=int(after),
+                reason=reason,
+                reference=reference,
+                created_at=utc(created_at),
+            )
+            for created_at, movement_id, currency_id, amount, after, reason, reference in rows
+        ]
+    )
+    if rows and (backward or more):
+        page.next = encode_cursor(rows[-1][:2])
+    if rows and (more if backward else query.cursor is not None):
+        page.previous = encode_cursor(rows[0][:2], backward=True)
+    return page
+
+
+def inventory(*, game_id: UUID, player_id: UUID, query: PageQuery) -> Page[StackOut]:
+    """The player's stacks that are not empty, in the order in which the items were made."""
+    rows = Stack.objects.filter(player_id=player_id, quantity__gt=0)
+    backward = False
+    if query.cursor is not None:
+        backward, (item_id,) = decode_cursor(query.cursor, (int,))
+        rows = rows.filter(item_id__lt=item_id) if backward else rows.filter(item_id__gt=item_id)
+    found = list(
+        rows.order_by("-item_id" if backward else "item_id").values_list(
+            "item_id", "quantity", "updated_at"
+        )[: query.limit + 1]
+    )
+    more = len(found) > query.limit
+    found = found[: query.limit]
+    if backward:
+        found.reverse()
+    keys = catalogue(game_id).item_keys
+    page = Page(
+        results=[
+            StackOut(item=keys.get(item_id, ""), quantity=quantity, updated_at=utc(updated_at))
+            for item_id, quantity, updated_at in found
+        ]
+    )
+    if found and (backward or more):
+        page.next = encode_cursor([found[-1][0]])
+    if found and (more if backward else query.cursor is not None):
+        page.previous = encode_cursor([found[0][0]], backward=True)
+    return page
+
+
+def offers(*, game_id: UUID, player_id: UUID, now: datetime) -> list[OfferOut]:
+    """What the player can buy now, with what the limits leave."""
+    content = catalogue(game_id)
+    open_now = [offer for offer in content.offers.values() if offer.is_open(now)]
+    used: dict[UUID, int] = {}
+    if any(offer.limit_per_player is not None for offer in open_now):
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT offer_id, quantity FROM store_offeruse WHERE player_id = %s", [player_id]
+            )
+            used = dict(cursor.fetchall())
+    return [_offer(offer, used.get(offer.id, 0)) for offer in open_now]
+
+
+def _offer(offer: Offer, used: int) -> OfferOut:
+    out = OfferOut(
+        key=offer.key,
+        contents=Contents(currencies=offer.currencies, items=offer.items),
+        price=offer.price,
+        products=offer.products,
+        starts_at=utc(offer.starts_at) if offer.starts_at else None,
+        ends_at=utc(offer.ends_at) if offer.ends_at else None,
+    )
+    if offer.reference_price is not None:
+        currency, minor_units = offer.reference_price
+        out.reference_price = Price(currency=currency, minor_units=minor_units)
+    if offer.limit_per_player is not None:
+        out.limit_per_player = offer.limit_per_player
+        out.left = max(0, offer.limit_per_player - used)
+    return out
