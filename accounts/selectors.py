@@ -1,14 +1,18 @@
 """Every read of accounts, shaped for its caller."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, cast
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import F, Q, QuerySet
+from django.utils.timezone import now
 
 from accounts import names
-from accounts.models import Game, Identity, Player
+from accounts.models import Game, Identity, Player, Sanction, Session
 from config.api.problems import NotFound
-from config.api.wire import Output
+from config.api.wire import Output, utc
 
 
 class PublicPlayer(Output):
@@ -18,6 +22,55 @@ class PublicPlayer(Output):
     display_name: str
     tag: str
     avatar: str
+
+    @classmethod
+    def of_player(cls, player: Player) -> "PublicPlayer":
+        return cls(
+            id=player.pk,
+            display_name=player.display_name,
+            tag=f"{player.tag:04d}",
+            avatar=player.avatar,
+        )
+
+
+class PlayerProfile(Output):
+    """What players see of themselves."""
+
+    id: UUID
+    display_name: str
+    tag: str
+    avatar: str
+    locale: str
+    country: str
+    timezone: str
+    is_guest: bool
+    is_tester: bool
+    created_at: datetime
+
+    @classmethod
+    def of(cls, row: Sequence[Any]) -> "PlayerProfile":
+        """From a row with these columns in this order."""
+        return cls(
+            id=row[0],
+            display_name=row[1],
+            tag=f"{row[2]:04d}",
+            avatar=row[3],
+            locale=row[4],
+            country=row[5],
+            timezone=row[6],
+            is_guest=row[7],
+            is_tester=row[8],
+            created_at=utc(row[9]),
+        )
+
+    @classmethod
+    def of_player(cls, player: Player) -> "PlayerProfile":
+        return cls.of([getattr(player, name) for name in PROFILE_COLUMNS.split(", ")])
+
+
+PROFILE_COLUMNS = (
+    "id, display_name, tag, avatar, locale, country, timezone, is_guest, is_tester, created_at"
+)
 
 
 def player_get(*, game_id: UUID, player_id: UUID) -> Player:
@@ -80,3 +133,68 @@ def find_players(term: str, *, limit: int = 200) -> list[UUID]:
     if tag is not None:
         found = found.filter(name_key=key, tag=tag)
     return list(found.values_list("pk", flat=True)[:limit])
+
+
+BLOCKING = (Sanction.Kind.BAN, Sanction.Kind.SUSPENSION)
+
+
+def sanctions_in_force(player_id: UUID, at: datetime) -> "QuerySet[Sanction]":
+    """A player's sanctions that were not lifted and have not ended, the longest first."""
+    return (
+        Sanction.objects.filter(player_id=player_id, lifted_at__isnull=True)
+        .filter(Q(ends_at__isnull=True) | Q(ends_at__gt=at))
+        .order_by(F("ends_at").desc(nulls_first=True), "-created_at")
+    )
+
+
+def banned_detail(*, player_id: UUID) -> tuple[str, dict[str, Any]]:
+    """What a banned player is told: a sentence, and the members `reason` and `ends_at`."""
+    sanction = sanctions_in_force(player_id, now()).filter(kind__in=BLOCKING).first()
+    if sanction is None:
+        return "This player may not sign in", {"reason": "", "ends_at": None}
+    ends_at = utc(sanction.ends_at) if sanction.ends_at else None
+    until = f"until {ends_at:%Y-%m-%d %H:%M} UTC" if ends_at else "for good"
+    return f"This player is banned {until}", {"reason": sanction.reason, "ends_at": ends_at}
+
+
+OWN_PLAYER = f"""SELECT {PROFILE_COLUMNS}, marketing_consent, analytics_consent, version
+    FROM accounts_player WHERE id = %s AND game_id = %s"""  # noqa: S608 (a constant)
+
+
+def own_player(*, game_id: UUID, player_id: UUID) -> Sequence[Any]:
+    """The columns of `PROFILE_COLUMNS`, both consents, and the version. Raises `NotFound`."""
+    with connection.cursor() as cursor:
+        cursor.execute(OWN_PLAYER, [player_id, game_id])
+        row = cursor.fetchone()
+    if row is None:
+        raise NotFound("There is no such player")
+    return cast(Sequence[Any], row)
+
+
+def players_named(*, game_id: UUID, display_name: str) -> "QuerySet[Player]":
+    """Players of a game whose name begins like this, or the one with this name#tag."""
+    name, tag = names.split_tag(display_name)
+    key = names.name_key(name)
+    found = Player.objects.filter(game_id=game_id)
+    if not key:
+        return found.none()
+    if tag is not None:
+        return found.filter(name_key=key, tag=tag)
+    return found.filter(name_key__gte=key, name_key__lt=key + names.AFTER_ALL)
+
+
+def live_sessions(player_id: UUID) -> "QuerySet[Session]":
+    """A player's sessions that were not ended and have not expired."""
+    return Session.objects.filter(
+        player_id=player_id, revoked_at__isnull=True, expires_at__gt=now()
+    )
+
+
+def identities_of(player_id: UUID) -> "QuerySet[Identity]":
+    """A player's ways to sign in, oldest first; they are few (identities.MAX_IDENTITIES)."""
+    return Identity.objects.filter(player_id=player_id).order_by("id")
+
+
+def sanctions_of(player_id: UUID, *, limit: int = 50) -> list[Sanction]:
+    """A player's latest sanctions."""
+    return list(Sanction.objects.filter(player_id=player_id).order_by("-id")[:limit])

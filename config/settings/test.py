@@ -15,6 +15,7 @@ MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
 """
 # The password rules are tested with argon2 itself; everywhere else its cost would only be waiting.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *PASSWORD_HASHERS]
+PASSWORD_MEMORY_KIB, PASSWORD_PASSES = 8, 1
 # A worker process under test is told its parent's prefix.
 REDIS_KEY_PREFIX = env.raw("REDIS_KEY_PREFIX") or (
     f"ektest:{os.environ.get('PYTEST_XDIST_WORKER', 'main')}:{os.getpid()}"

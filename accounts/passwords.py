@@ -1,0 +1,141 @@
+"""Players' passwords: argon2id, computed in a lane of its own.
+
+Checking a password costs as much as hundreds of ordinary requests, and anybody may ask for it.
+So each process computes at most `PASSWORD_LANE_THREADS` at once, on threads with the lowest claim
+to the processor; a few requests may wait, the rest are told to come back. Wrong passwords then
+can't take the server from players who are signed in (docs/adr/0013-password-lane.md).
+
+Cost: the OWASP Password Storage Cheat Sheet's argon2id setting (19 MiB, 2 passes, 1 lane).
+Staff passwords use Django's hashers, which are costlier: there are few.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
+from functools import cache
+from types import SimpleNamespace
+from typing import TypeVar
+
+from argon2 import PasswordHasher
+from argon2.exceptions import Argon2Error, InvalidHashError
+from django.conf import settings
+from django.contrib.auth.password_validation import get_default_password_validators
+from django.core.exceptions import ValidationError
+
+from accounts.errors import SignInBusy
+from accounts.metrics import PASSWORD_WAITING
+from config.api.problems import FieldError, ValidationFailed
+
+T = TypeVar("T")
+NICENESS = 15
+
+
+class PasswordLane:
+    """Runs a few things at once, lets a few more wait for a bounded time, refuses the rest."""
+
+    def __init__(self, *, threads: int, waiting: int, seconds: float) -> None:
+        self.threads = threads
+        self.seconds = seconds
+        self.room = threading.BoundedSemaphore(threads + waiting)
+        self.lock = threading.Lock()
+        self.pool: tuple[int, ThreadPoolExecutor] | None = None
+
+    def run(self, work: Callable[[], T]) -> T:
+        """What `work()` returns. Raises `SignInBusy` when there is no room, or no turn in time."""
+        if not self.room.acquire(blocking=False):
+            raise _busy()
+        PASSWORD_WAITING.inc()
+        try:
+            future = self._executor().submit(work)
+            try:
+                return future.result(self.seconds)
+            except FutureTimeoutError:
+                future.cancel()
+                raise _busy() from None
+        finally:
+            PASSWORD_WAITING.dec()
+            self.room.release()
+
+    def _executor(self) -> ThreadPoolExecutor:
+        """This process's threads; a forked child makes its own."""
+        with self.lock:
+            if self.pool is None or self.pool[0] != os.getpid():
+                executor = ThreadPoolExecutor(self.threads, "password", _be_nice)
+                self.pool = (os.getpid(), executor)
+            return self.pool[1]
+
+
+def _be_nice() -> None:
+    """Linux counts niceness a thread: this one gives way to those that answer requests."""
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+
+
+def _busy() -> SignInBusy:
+    return SignInBusy(headers={"Retry-After": "2"})
+
+
+lane = PasswordLane(
+    threads=settings.PASSWORD_LANE_THREADS,
+    waiting=settings.PASSWORD_LANE_WAITING,
+    seconds=settings.PASSWORD_LANE_SECONDS,
+)
+
+
+@cache
+def _hasher(memory_kib: int, passes: int) -> PasswordHasher:
+    return PasswordHasher(time_cost=passes, memory_cost=memory_kib, parallelism=1)
+
+
+def hasher() -> PasswordHasher:
+    return _hasher(settings.PASSWORD_MEMORY_KIB, settings.PASSWORD_PASSES)
+
+
+@cache
+def _nobodys_hash(memory_kib: int, passes: int) -> str:
+    return _hasher(memory_kib, passes).hash("the password of nobody")
+
+
+def hash_password(password: str) -> str:
+    """The hash to store. Raises `SignInBusy`."""
+    return lane.run(lambda: hasher().hash(password))
+
+
+def check_password(password: str, stored: str | None) -> tuple[bool, str | None]:
+    """(whether it is right, a fresh hash to store where the cost was raised since).
+
+    `stored` is None for an account that does not exist: then a hash of nobody's is checked,
+    so that the answer takes as long. Raises `SignInBusy`.
+    """
+    return lane.run(lambda: _check(password, stored))
+
+
+def _check(password: str, stored: str | None) -> tuple[bool, str | None]:
+    expected = stored or _nobodys_hash(settings.PASSWORD_MEMORY_KIB, settings.PASSWORD_PASSES)
+    try:
+        hasher().verify(expected, password)
+    except (Argon2Error, InvalidHashError):
+        return False, None
+    if stored is None:
+        return False, None
+    return True, hasher().hash(password) if hasher().check_needs_rehash(stored) else None
+
+
+def validate_new_password(password: str, *, email: str, display_name: str = "") -> None:
+    """Django's validators (`AUTH_PASSWORD_VALIDATORS`). Raises `ValidationFailed`."""
+    owner = SimpleNamespace(username=display_name, email=email, first_name="", last_name="")
+    errors: list[FieldError] = []
+    for validator in get_default_password_validators():
+        try:
+            validator.validate(password, owner)  # type: ignore[arg-type]  # reads attributes alone
+        except ValidationError as error:
+            errors += [
+                FieldError("/password", str(part.code or "invalid_value"), text)
+                for part in error.error_list
+                for text in part.messages
+            ]
+    if errors:
+        raise ValidationFailed(f"/password: {errors[0].detail}", errors=errors)
