@@ -20,8 +20,8 @@ class StoreConfig(AppConfig):
         ):
             game_file.register(section)
         # Kept for ever: a balance can always be recomputed from them.
-        register(Partitioned("store_entry", "created_at", "month"))
-        register(Partitioned("store_stackmovement", "created_at", "month"))
+        for table in ("store_entry", "store_stackmovement"):
+            register(Partitioned(table, "created_at", "month", after_make=models.REFUSE_TRUNCATE))
         declare_point(
             "purchase",
             "Buying with virtual currency. before: game_id, player_id (UUIDs), offer (key), "

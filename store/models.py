@@ -14,6 +14,12 @@ from config.db.ids import uuid7
 
 INT64_MAX = 2**63 - 1
 MAX_STACK = 10**12
+# PostgreSQL copies row triggers to new partitions, but not this one.
+REFUSE_TRUNCATE = """
+    CREATE TRIGGER no_truncate BEFORE TRUNCATE ON {child} FOR EACH STATEMENT
+    WHEN (current_setting('evenkeel.ledger_may_be_emptied', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION store_refuse()
+"""
 
 
 class Currency(models.Model):

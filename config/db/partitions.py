@@ -31,6 +31,8 @@ class Partitioned:
     interval       one partition a "day" or a "month", in UTC
     ahead          how many future partitions there always are
     keep_setting   name of the setting with the days that rows are kept; None or 0: for ever
+    after_make     SQL for each new partition, which it calls {child}: what PostgreSQL does not copy
+                   from the parent, such as TRUNCATE triggers
     """
 
     table: str
@@ -38,6 +40,7 @@ class Partitioned:
     interval: Interval
     ahead: int = 3
     keep_setting: str | None = None
+    after_make: str = ""
 
     def start_of(self, moment: date) -> date:
         return moment.replace(day=1) if self.interval == "month" else moment
@@ -200,9 +203,12 @@ def _make(table: Partitioned, first: date) -> list[Change]:
                     "FOR VALUES FROM ({first}) TO ({last})"
                 ).format(**parts)
             )
+            _finish(cursor, table, parts)
             return [Change("made", name)]
         cursor.execute(
-            sql.SQL("CREATE TABLE {child} (LIKE {parent} INCLUDING DEFAULTS)").format(**parts)
+            sql.SQL(
+                "CREATE TABLE {child} (LIKE {parent} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"
+            ).format(**parts)
         )
         # Row triggers (append-only tables) are for everybody else; this only moves rows.
         cursor.execute(sql.SQL("ALTER TABLE {default} DISABLE TRIGGER USER").format(**parts))
@@ -219,7 +225,13 @@ def _make(table: Partitioned, first: date) -> list[Change]:
                 "FOR VALUES FROM ({first}) TO ({last})"
             ).format(**parts)
         )
+        _finish(cursor, table, parts)
     return [Change("made", name), Change("moved", name, rows)]
+
+
+def _finish(cursor: Any, table: Partitioned, parts: dict[str, Any]) -> None:
+    if table.after_make:
+        cursor.execute(sql.SQL(table.after_make).format(**parts))
 
 
 def _drop(table: Partitioned, first: date) -> Change:
