@@ -5,6 +5,8 @@ BIN := .venv/bin
 # Processes of pytest; 0 runs everything in one.
 JOBS ?= 2
 export DJANGO_SETTINGS_MODULE ?= config.settings
+# Whatever the terminal's locale is, files and messages are UTF-8.
+export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install run demo test tests gates lint format types imports migrations security schema \

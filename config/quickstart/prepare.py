@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import sys
+import traceback
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from typing import TextIO
@@ -24,22 +25,24 @@ STAFF_NAME = "admin"
 
 def main() -> int:
     import django
-    from django.core.management.base import CommandError
 
     with log_file(LOGS / "prepare.log").open("a", encoding="utf-8") as log, redirect_stdout(log):
-        django.setup()
         steps: list[tuple[str, Callable[[TextIO], None]]] = [
             ("Migrating the database", migrate),
             ("Applying the example game", apply_example),
             ("Making a staff login", create_staff),
         ]
-        for title, step in steps:
-            print(f"  {title} …", file=sys.__stdout__, flush=True)
-            try:
+        title = "Loading the settings"
+        try:
+            django.setup()
+            for title, step in steps:
+                print(f"  {title} …", file=sys.__stdout__, flush=True)
                 step(log)
-            except CommandError as error:
-                print(f"{title} failed: {error}", file=sys.__stderr__, flush=True)
-                return 1
+        except Exception as error:
+            # Whatever it was, a person reads it: one line here, all of it in the log.
+            traceback.print_exc(file=log)
+            print(f"{title}: {error}", file=sys.__stderr__, flush=True)
+            return 1
     return 0
 
 
@@ -61,30 +64,38 @@ def apply_example(log: TextIO) -> None:
 
     known = read_json(KEYS)
     digest = hashlib.sha256(EXAMPLE.read_bytes()).hexdigest()
-    if known.get("definition") == digest and Game.objects.filter(slug=known.get("game")).exists():
+    same_database = Game.objects.filter(pk=known["game_id"]).exists() if known else False
+    if same_database and known["definition"] == digest:
         return
     output = io.StringIO()
     call_command("apply_game", str(EXAMPLE), stdout=output)
     log.write(output.getvalue())
     applied = json.loads(output.getvalue())
-    keys = {
-        "game": applied["game"],
-        "publishable_key": applied["publishable_key"],
-        # Only said when it is made; kept from then on.
-        "server_key": applied.get("server_key") or known.get("server_key"),
-        "definition": digest,
-    }
-    write_json(KEYS, keys)
+    # The server key is only said when it is made, so it is kept from then on.
+    server_key = applied.get("server_key") or (known["server_key"] if same_database else None)
+    write_json(
+        KEYS,
+        {
+            "game": applied["game"],
+            "game_id": str(Game.objects.get(slug=applied["game"]).pk),
+            "publishable_key": applied["publishable_key"],
+            "server_key": server_key,
+            "definition": digest,
+        },
+    )
 
 
 def create_staff(log: TextIO) -> None:
     from django.contrib.auth import get_user_model
     from django.core.management import call_command
 
-    known = read_json(STAFF)
-    if get_user_model()._default_manager.filter(username=STAFF_NAME).exists():
+    password = read_json(STAFF).get("password")
+    user = get_user_model()._default_manager.filter(username=STAFF_NAME).first()
+    if user is not None:
+        if password and not user.check_password(password):
+            write_json(STAFF, {"username": STAFF_NAME, "password": None})
         return
-    password = str(known.get("password") or secrets.token_urlsafe(12))
+    password = password or secrets.token_urlsafe(12)
     write_json(STAFF, {"username": STAFF_NAME, "password": password})
     call_command(
         "create_staff",

@@ -68,7 +68,7 @@ def main(arguments: list[str]) -> int:
                     f"(pid {running.get('pid')}). Stop that one first (Ctrl-C where it runs)."
                 )
             return Run(parent).run()
-    except QuickstartError as error:
+    except (QuickstartError, PermissionError) as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
     except StopRequested:
@@ -202,7 +202,7 @@ class Run:
             raise
         if process.returncode != 0:
             last = "\n".join(errors.decode(errors="replace").splitlines()[-15:])
-            raise QuickstartError(f"The database could not be prepared:\n{last}")
+            raise QuickstartError(f"{last}\nMore in {shown(LOGS / 'prepare.log')}")
 
     def wait_until_ready(self) -> None:
         """Wait for `/readyz`; raise QuickstartError with the log of what keeps failing."""
