@@ -15,12 +15,12 @@ from config.api.wire import UNSET, Input, Output, Timestamp, UnsetType, utc
 
 __all__ = ["PlayerProfile", "PublicPlayer"]
 
-DeviceId = Annotated[str, msgspec.Meta(min_length=8, max_length=128)]
-# 32 random bytes are 43 characters of base64url; fewer characters can't hold them.
+DeviceId = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+# At least 32 bytes: how a client writes its random bytes down is its own affair.
 DeviceSecret = Annotated[
     str,
     msgspec.Meta(
-        min_length=43,
+        min_length=32,
         max_length=200,
         description="At least 32 random bytes, made on the device, as base64 or hexadecimal",
     ),
