@@ -7,8 +7,11 @@ class LeaderboardsConfig(AppConfig):
     name = "leaderboards"
 
     def ready(self) -> None:
+        from accounts import definition
         from config import hooks
+        from leaderboards.definition import LeaderboardsSection
 
+        definition.register(LeaderboardsSection())
         partitions.register(
             partitions.Partitioned(
                 "leaderboards_submission",
