@@ -1,5 +1,30 @@
 from django.apps import AppConfig
 
+from config.hooks import declare_point
+
 
 class AccountsConfig(AppConfig):
     name = "accounts"
+
+    def ready(self) -> None:
+        from auditlog.registry import auditlog
+
+        from accounts import models, panels
+
+        declare_point(
+            "validate_display_name",
+            "before a display name is taken: game_id, player_id (None for a new player), "
+            "display_name; refuse with HookRefused",
+        )
+        declare_point("player_created", "after a player was made: game_id, player_id")
+        declare_point(
+            "player_sanctioned",
+            "after a player was sanctioned: game_id, player_id, sanction_id, kind",
+        )
+        auditlog.register(models.Game, exclude_fields=["definition_version"])
+        auditlog.register(models.ApiKey, exclude_fields=["hash", "last_used_at"])
+        auditlog.register(
+            models.StaffUser, exclude_fields=["password", "last_login"], m2m_fields=set()
+        )
+        auditlog.register(models.Sanction)
+        panels.register()

@@ -1,0 +1,65 @@
+"""The panels of accounts on a player's page; other apps bring theirs."""
+
+from django.urls import reverse
+
+from accounts.backoffice import Panel, register_player_panel
+from accounts.models import Player
+from accounts.selectors import identities_of, live_sessions, sanctions_of
+
+SHOWN = 10
+
+
+def register() -> None:
+    register_player_panel("Sanctions", sanctions, order=10)
+    register_player_panel("Sign-in methods", identities, order=80)
+    register_player_panel("Sessions", sessions, order=90)
+
+
+def more(model: str, player: Player) -> str:
+    """The list of `app_model`, of this player only."""
+    return f"{reverse(f'admin:{model}_changelist')}?q={player.pk}"
+
+
+def sanctions(player: Player) -> Panel:
+    rows = [
+        (
+            sanction.get_kind_display(),
+            sanction.reason,
+            sanction.author,
+            sanction.created_at,
+            sanction.ends_at or "no end",
+            sanction.lifted_at or "",
+        )
+        for sanction in sanctions_of(player.pk, limit=SHOWN)
+    ]
+    return Panel(
+        ("Kind", "Reason", "Author", "Since", "Until", "Lifted"),
+        rows,
+        more_url=more("accounts_sanction", player),
+    )
+
+
+def identities(player: Player) -> Panel:
+    rows = [
+        (identity.get_method_display(), identity.subject, identity.created_at)
+        for identity in identities_of(player.pk)
+    ]
+    return Panel(("Method", "Subject", "Linked"), rows, more_url=more("accounts_identity", player))
+
+
+def sessions(player: Player) -> Panel:
+    rows = [
+        (
+            session.device or session.platform or session.get_method_display(),
+            session.place,
+            session.app_version,
+            session.created_at,
+            session.last_used_at,
+        )
+        for session in live_sessions(player.pk).order_by("-id")[:SHOWN]
+    ]
+    return Panel(
+        ("Device", "Network", "Version", "Signed in", "Last used"),
+        rows,
+        more_url=more("accounts_session", player),
+    )
