@@ -1,7 +1,5 @@
 from django.apps import AppConfig
 
-from config.hooks import declare_point
-
 
 class AccountsConfig(AppConfig):
     name = "accounts"
@@ -10,6 +8,7 @@ class AccountsConfig(AppConfig):
         from auditlog.registry import auditlog
 
         from accounts import models, panels
+        from config.hooks import declare_point
 
         declare_point(
             "validate_display_name",
