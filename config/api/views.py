@@ -200,6 +200,8 @@ class ApiViewSet(ViewSet):
             f"{type(self).__name__}.{self.action_map.get((request.method or '').lower(), '-')}"
         )
         api_request.limit_headers = {}
+        # What an idempotency key is compared by; calls without a JSON body leave it empty.
+        api_request.raw_body = b""
         try:
             handler = self._handler(api_request)
             response = handler(api_request, **kwargs)
