@@ -21,7 +21,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 from django.db import connection, transaction
@@ -30,7 +30,9 @@ from django.utils import timezone
 from config.api.problems import Problem
 from config.db.sweeper import backoff, claim
 from config.metrics import HOOK_SECONDS, HOOKS
-from config.models import HookCall
+
+if TYPE_CHECKING:
+    from config.models import HookCall
 
 log = structlog.get_logger(__name__)
 F = TypeVar("F", bound=Callable[..., None])
@@ -134,6 +136,7 @@ def run_after(point: str, **payload: Any) -> None:
 
     Call it inside the transaction of the fact.
     """
+    from config.models import HookCall
     from config.tasks import run_due_hooks
 
     listeners = _after.get(point)
@@ -161,6 +164,8 @@ def hasten(task: Any, *args: Any) -> None:
 
 def run_due(*, limit: int = 100) -> int:
     """Call what is due; how many calls succeeded. Every caller may be killed at any point."""
+    from config.models import HookCall
+
     done = 0
     for call in claim(HookCall.objects.filter(state=HookCall.State.DUE), limit=limit, lease=LEASE):
         listener = _after.get(call.hook, {}).get(call.listener)
@@ -178,10 +183,10 @@ def run_due(*, limit: int = 100) -> int:
     return done
 
 
-def _failed(call: HookCall, error: Exception) -> None:
+def _failed(call: "HookCall", error: Exception) -> None:
     call.last_error = f"{type(error).__name__}: {error}"[:2000]
     if call.attempts >= MAX_ATTEMPTS:
-        call.state = HookCall.State.DEAD
+        call.state = call.State.DEAD
     call.next_attempt_at = timezone.now() + backoff(call.attempts)
     call.save(update_fields=["state", "last_error", "next_attempt_at"])
     HOOKS.labels(call.listener, call.state).inc()
