@@ -33,20 +33,16 @@ def stack_line(shop: Shop, key: str, quantity: int) -> ledger.StackLine:
 
 
 def post(shop: Shop, player: Player, *lines: Any, **options: Any) -> ledger.Posting:
-    return ledger.post(
-        **(
-            {
-                "game_id": shop.game.pk,
-                "player_id": player.pk,
-                "kind": Transaction.Kind.GRANT,
-                "key": f"test:{uuid7()}",
-                "reason": "test",
-                "lines": [part for part in lines if isinstance(part, ledger.Line)],
-                "stack_lines": [part for part in lines if isinstance(part, ledger.StackLine)],
-            }
-            | options
-        )
-    )
+    given: dict[str, Any] = {
+        "game_id": shop.game.pk,
+        "player_id": player.pk,
+        "kind": Transaction.Kind.GRANT,
+        "key": f"test:{uuid7()}",
+        "reason": "test",
+        "lines": [part for part in lines if isinstance(part, ledger.Line)],
+        "stack_lines": [part for part in lines if isinstance(part, ledger.StackLine)],
+    }
+    return ledger.post(**(given | options))
 
 
 def test_post__currency_and_item__entries_balance_and_movements_tell(
