@@ -1,6 +1,6 @@
 """The one way to Redis, for ranks, limits and revocations.
 
-Redis may be down or emptied at any moment. `attempt()` makes that a value instead of an
+Redis may be down or emptied at any moment. `call` makes that a value instead of an
 exception, and stops asking for a moment after a failure, so that a dead Redis costs each
 request nothing but one refused connection a second in each process.
 """
