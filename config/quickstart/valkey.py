@@ -11,7 +11,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from config.quickstart.layout import LOGS, packaged, read_json, write_json, write_private
+from config.quickstart.layout import packaged, read_json, write_json, write_private
 from config.quickstart.processes import (
     free_port,
     remember,
@@ -33,7 +33,7 @@ class Valkey:
         self.record = directory / "process.json"
         self.secret = directory / "secret.json"
         self.durable = durable
-        self.log = (LOGS if durable else directory.parent / "logs") / "valkey.log"
+        self.log = directory.parent / "logs" / "valkey.log"
         self.port = 0
         self.process: subprocess.Popen[bytes] | None = None
 

@@ -31,6 +31,16 @@ def collect(process: subprocess.Popen[str]) -> list[str]:
     return lines
 
 
+def came_up(process: subprocess.Popen[str], said: list[str]) -> bool:
+    """Whether it says that it runs; false also when it ended instead."""
+    wait_until(lambda: up(said) or process.poll() is not None, 90)
+    return up(said)
+
+
+def up(said: list[str]) -> bool:
+    return any("Stop with Ctrl-C" in line for line in said)
+
+
 def running(local: Path) -> list[int]:
     """The ids of all processes that a run under `local` has noted, and that still run."""
     noted = [*local.glob("run/*.json"), *local.glob("*/process.json"), *local.glob("*/state.json")]
@@ -54,7 +64,7 @@ def test_run__killed_and_started_again__recovers_and_shows_the_same_keys(
     port = free_port()
     first = start("run", PORT=str(port))
     said = collect(first)
-    assert wait_until(lambda: any("Stop with Ctrl-C" in line for line in said), 90), said
+    assert came_up(first, said), said
     assert ready(port)
     pids = running(local)
     assert len(pids) == 8  # supervisor, web, worker, beat, two servers and their keepers
@@ -64,7 +74,7 @@ def test_run__killed_and_started_again__recovers_and_shows_the_same_keys(
 
     second = start("run", PORT=str(port))
     said_again = collect(second)
-    assert wait_until(lambda: any("Stop with Ctrl-C" in line for line in said_again), 60)
+    assert came_up(second, said_again), said_again
     kept = [line for line in said if re.search(r"(password|key) {2}", line)]
     assert len(kept) == 3
     assert kept == [line for line in said_again if re.search(r"(password|key) {2}", line)]
