@@ -124,15 +124,18 @@ def named(operations: Iterable[Operation]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Owned:
-    """Things of one game and player that other callers may try to reach: path parameter by the
-    beginning of the route → value."""
+    """What other callers may try to reach, by (beginning of the route, path parameter).
 
-    values: dict[tuple[str, str], UUID | str]
+    `values` are ids that belong to one player alone; `keys` are names that any game may have.
+    """
+
+    values: dict[tuple[str, str], UUID]
+    keys: dict[tuple[str, str], str]
 
     def path(self, operation: Operation) -> str:
         known = {
             name: value
-            for (start, name), value in self.values.items()
+            for (start, name), value in (self.values | self.keys).items()
             if operation.route.startswith(start)
         }
         return operation.path(**known)

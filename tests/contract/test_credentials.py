@@ -13,7 +13,7 @@ from accounts.models import Game
 from config.api.callers import CallerKind
 from tests.contract.callers import World, forged_tokens, new_world
 from tests.contract.operations import Operation, Owned, all_operations, named
-from tests.factories.accounts import IdentityFactory, SanctionFactory, SessionFactory, secret_key
+from tests.factories.accounts import secret_key
 from tests.fixtures.api import SCOPES, ApiClient, assert_problem
 
 pytestmark = pytest.mark.django_db
@@ -21,11 +21,6 @@ OPERATIONS = all_operations()
 GUARDED = [operation for operation in OPERATIONS if operation.contract.callers]
 KINDS: tuple[CallerKind, ...] = ("game", "player", "server")
 OPEN = {"GET /.well-known/jwks.json"}
-
-
-@pytest.fixture
-def world(game: Game) -> World:
-    return new_world(game)
 
 
 def call(client: ApiClient, operation: Operation, path: str = "", **headers: str) -> Any:
@@ -97,21 +92,6 @@ def test_with_a_server_key_without_the_scope(operation: Operation, world: World)
     client = ApiClient({"Authorization": f"Api-Key {secret_key(world.game, others)}"})
 
     assert_problem(call(client, operation), 403, "scope_missing")
-
-
-@pytest.fixture
-def owned(world: World) -> Owned:
-    """What the world's player has, by where its id stands in addresses."""
-    player = world.player
-    return Owned(
-        {
-            ("v1/players/<", "player"): player.pk,
-            ("v1/leaderboards/", "player"): player.pk,
-            ("v1/players/me/identities/", "identity"): IdentityFactory(player=player).pk,
-            ("v1/players/<", "sanction"): SanctionFactory(player=player).pk,
-            ("v1/sessions/<", "session"): SessionFactory(player=player).pk,
-        }
-    )
 
 
 @pytest.mark.parametrize(

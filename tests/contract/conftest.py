@@ -1,0 +1,67 @@
+"""Games with content for the contract tests: two of them, the same in all but their slug."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+
+from accounts.models import Game
+from accounts.services import game_files
+from tests.contract.callers import World, new_world
+from tests.contract.operations import Owned
+from tests.factories.accounts import IdentityFactory, SanctionFactory, SessionFactory
+from tests.fixtures.api import PlayerClient
+
+EXAMPLE = Path(settings.BASE_DIR) / "examples" / "lantern_garden.yaml"
+_numbers = itertools.count()
+
+
+def game_with_content() -> Game:
+    """A new game that is what the example file says."""
+    slug = f"contract-{next(_numbers)}"
+    text = EXAMPLE.read_text(encoding="utf-8").replace("slug: lantern-garden", f"slug: {slug}")
+    game_files.apply(text=text, dry_run=False, new_server_key=False)
+    return Game.objects.get(slug=slug)
+
+
+@pytest.fixture
+def game(db: None) -> Game:
+    return game_with_content()
+
+
+@pytest.fixture
+def other_game(db: None) -> Game:
+    return game_with_content()
+
+
+@pytest.fixture
+def world(game: Game) -> World:
+    return new_world(game)
+
+
+@pytest.fixture
+def owned(world: World) -> Owned:
+    """What the world's player has, by where its name stands in addresses."""
+    player = world.player
+    client = PlayerClient(world.headers("player"), player_id=player.pk)
+    saved: Any = client.put("/v1/saves/garden", {"beds": 3}, if_none_match="*")
+    assert saved.status_code == 201, saved.content
+    return Owned(
+        {
+            ("v1/players/<", "player"): player.pk,
+            ("v1/leaderboards/", "player"): player.pk,
+            ("v1/players/me/identities/", "identity"): IdentityFactory(player=player).pk,
+            ("v1/players/<", "sanction"): SanctionFactory(player=player).pk,
+            ("v1/sessions/<", "session"): SessionFactory(player=player).pk,
+        },
+        {
+            ("v1/leaderboards/", "board"): "harvest",
+            ("v1/saves/", "slot"): "garden",
+            ("v1/players/<", "slot"): "garden",
+            ("v1/saves/", "number"): "1",
+            ("v1/achievements/", "key"): "first_bloom",
+            ("v1/store/inventory/", "item"): "koi",
+        },
+    )
