@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from rest_framework_simplejwt.backends import TokenBackend
+from rest_framework_simplejwt.exceptions import TokenBackendError, TokenBackendExpiredToken
 
 from config.api.callers import Caller
 from config.api.problems import NotAuthenticated
@@ -40,6 +42,33 @@ class SigningKey(msgspec.Struct, frozen=True):
     private: Ed25519PrivateKey
     public: Ed25519PublicKey
     jwk: dict[str, str]
+
+
+class KeyRing(TokenBackend):
+    """simplejwt's backend, with several keys: the `kid` in a token's header chooses.
+
+    The algorithm is ours, not the header's: `none`, or HS256 with the public key, fail in it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(ALGORITHM, issuer=ISSUER)
+
+    def encode(self, payload: dict[str, Any]) -> str:
+        """A token signed with the first key; its header names the key and the type."""
+        key = keys()[0]
+        headers = {"kid": key.kid, "typ": TYPE}
+        return jwt.encode(payload | {"iss": ISSUER}, key.private, ALGORITHM, headers)
+
+    def get_verifying_key(self, token: Any) -> Ed25519PublicKey:
+        """The public key that the header names. Raises `TokenBackendError`."""
+        try:
+            header = jwt.get_unverified_header(token)
+        except (jwt.PyJWTError, UnicodeError) as error:
+            raise TokenBackendError("The header is not readable") from error
+        for key in keys():
+            if key.kid == header.get("kid") and header.get("typ") == TYPE:
+                return key.public
+        raise TokenBackendError("No key of ours signed this")
 
 
 class Claims(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,10 +126,8 @@ def make_access_token(
     *, player_id: UUID, session_id: UUID, game_id: UUID, is_tester: bool, now: float | None = None
 ) -> str:
     """A new token that is valid for `ACCESS_TOKEN_SECONDS` from `now` (Unix time)."""
-    key = keys()[0]
     issued = int(time.time() if now is None else now)
     payload = {
-        "iss": ISSUER,
         "sub": str(player_id),
         "sid": str(session_id),
         "gid": str(game_id),
@@ -108,7 +135,7 @@ def make_access_token(
         "iat": issued,
         "exp": issued + settings.ACCESS_TOKEN_SECONDS,
     }
-    return jwt.encode(payload, key.private, ALGORITHM, {"kid": key.kid, "typ": TYPE})
+    return key_ring.encode(payload)
 
 
 class VerifiedTokens:
@@ -137,6 +164,7 @@ class VerifiedTokens:
             self.kept.clear()
 
 
+key_ring = KeyRing()
 verified = VerifiedTokens()
 
 
@@ -165,20 +193,8 @@ def read_access_token(token: str) -> Claims:
     if len(token) > MAX_LENGTH:
         raise NotAuthenticated("The access token is not valid")
     try:
-        header = jwt.get_unverified_header(token)
-        key = next((key for key in keys() if key.kid == header.get("kid")), None)
-        if key is None or header.get("typ") != TYPE:
-            raise NotAuthenticated("The access token is not valid")
-        # The algorithm is ours, not the header's: `none` or HS256 with the public key fail here.
-        payload = jwt.decode(
-            token,
-            key.public,
-            algorithms=[ALGORITHM],
-            issuer=ISSUER,
-            options={"require": ["exp", "iat", "sub", "iss"]},
-        )
-        return msgspec.convert(payload, Claims)
-    except jwt.ExpiredSignatureError:
+        return msgspec.convert(key_ring.decode(token), Claims)  # type: ignore[arg-type]
+    except TokenBackendExpiredToken:
         raise NotAuthenticated("The access token has expired; refresh it") from None
-    except (jwt.PyJWTError, msgspec.ValidationError, UnicodeError):
+    except (TokenBackendError, msgspec.ValidationError):
         raise NotAuthenticated("The access token is not valid") from None
