@@ -56,8 +56,10 @@ def main(arguments: list[str]) -> int:
     )
     options = parser.parse_args(arguments)
     parent = os.getppid() if options.stop_with_parent else None
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, request_stop)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # else nohup wants it to live on
+        signal.signal(signal.SIGHUP, request_stop)
     os.chdir(ROOT)
     try:
         with locked(RUN / "supervisor.lock", fcntl.LOCK_EX | fcntl.LOCK_NB) as alone:
@@ -261,8 +263,9 @@ Stop with Ctrl-C; everything is kept for the next start.
             if time.monotonic() - begun > SAME_SIGNAL_SECONDS:
                 self.supervisor.hurry = True
 
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, hurry)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self.supervisor.stop()
         leased = bool(self.services.leases)
         if not self.services.stop():
