@@ -5,9 +5,10 @@ class AccountsConfig(AppConfig):
     name = "accounts"
 
     def ready(self) -> None:
+        from allauth.mfa.signals import authenticator_added
         from auditlog.registry import auditlog
 
-        from accounts import models, panels
+        from accounts import middleware, models, panels
         from config.hooks import declare_point
 
         declare_point(
@@ -26,4 +27,5 @@ class AccountsConfig(AppConfig):
             models.StaffUser, exclude_fields=["password", "last_login"], m2m_fields=set()
         )
         auditlog.register(models.Sanction)
+        authenticator_added.connect(middleware.note_enrolment)
         panels.register()

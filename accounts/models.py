@@ -1,5 +1,7 @@
 """Games, their keys, players, how they sign in, their sessions, sanctions; and staff."""
 
+from typing import Any
+
 from django.contrib.auth.models import AbstractUser
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -22,6 +24,15 @@ class StaffUser(AbstractUser):
 
     class Meta(AbstractUser.Meta):
         verbose_name = "staff user"
+
+    def has_perm(self, perm: str, obj: Any = None) -> bool:
+        """Admins may everything. What the other roles may is in each admin class's `roles`."""
+        if self.is_active and self.is_staff and self.role == self.Role.ADMIN:
+            return True
+        return super().has_perm(perm, obj)
+
+    def has_module_perms(self, app_label: str) -> bool:
+        return self.has_perm("") or super().has_module_perms(app_label)
 
 
 class Game(models.Model):

@@ -1,10 +1,21 @@
 """Addresses of accounts."""
 
-from django.urls import path
+from allauth.account import views as staff_views
+from django.urls import include, path
 
 from accounts import views
 
+# Of allauth only what staff need: there is no sign-up, and no password reset by mail.
+staff = [
+    path("login/", staff_views.login, name="account_login"),
+    path("logout/", staff_views.logout, name="account_logout"),
+    path("inactive/", staff_views.account_inactive, name="account_inactive"),
+    path("reauthenticate/", staff_views.reauthenticate, name="account_reauthenticate"),
+    path("2fa/", include("allauth.mfa.urls")),
+]
+
 urlpatterns = [
+    path("accounts/", include(staff)),
     path(
         ".well-known/jwks.json",
         views.TokenKeyViewSet.as_view({"get": "list"}),

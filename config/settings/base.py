@@ -145,6 +145,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "corsheaders",
     "csp",
+    "accounts",  # before allauth, whose pages it redraws
     "allauth",
     "allauth.account",
     "allauth.mfa",
@@ -152,7 +153,6 @@ INSTALLED_APPS = [
     "django_celery_beat",
     "django_structlog",
     "config",
-    "accounts",
     "analytics",
     "store",
     "progress",
@@ -217,6 +217,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "accounts.context_processors.back_office",
             ]
         },
     }
@@ -271,6 +272,15 @@ LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
 ACCOUNT_ADAPTER = "accounts.adapters.StaffAccountAdapter"
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_LOGOUT_REDIRECT_URL = reverse_lazy("account_login")
+ACCOUNT_SESSION_REMEMBER = False
+# allauth counts in the cache, which may be away; accounts/adapters.py counts in the gate.
+ACCOUNT_RATE_LIMITS = False
+MFA_ADAPTER = "accounts.adapters.StaffMFAAdapter"
+MFA_FORMS = {
+    "authenticate": "accounts.forms.SecondFactorForm",
+    "reauthenticate": "accounts.forms.SecondFactorAgainForm",
+}
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_TOTP_ISSUER = "Evenkeel"
 SESSION_COOKIE_AGE = 12 * 3600
@@ -379,6 +389,12 @@ RATE_LIMITS = {
     "scores": env.rate("RATE_LIMIT_SCORES", "30/60", doc="scores of one player"),
     "server": env.rate("RATE_LIMIT_SERVER", "6000/60", doc="requests of one server key"),
     "address": env.rate("RATE_LIMIT_ADDRESS", "600/60", doc="anonymous requests of one address"),
+    "staff_sign_in": env.rate(
+        "RATE_LIMIT_STAFF_SIGN_IN", "10/300", doc="staff sign-ins from one address, and to one name"
+    ),
+    "second_factor": env.rate(
+        "RATE_LIMIT_SECOND_FACTOR", "5/300", doc="second-factor codes of one member of staff"
+    ),
     "sign_in": env.rate("RATE_LIMIT_SIGN_IN", "60/60", doc="sign-ins from one address"),
     "sign_in_identity": env.rate(
         "RATE_LIMIT_SIGN_IN_IDENTITY", "20/60", doc="sign-ins to one identity"
