@@ -179,7 +179,7 @@ class PlayerClient:
         """Write a slot over the version that this client has seen last.
 
         If another device wrote in between: `resolve` is given that version and both contents and
-        says what to write; without it `VersionConflictError` is raised, for the game to ask its player.
+        says what to write; without it `VersionConflictError` is raised: ask the player.
         """
         for _ in range(5):
             try:
