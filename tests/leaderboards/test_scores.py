@@ -286,7 +286,9 @@ def test_score__is_one_statement(
     submit(player, 1)
     submit(player, 2)
     for score in (3, 1):
-        with CaptureQueriesContext(connection, ) as queries:
+        with CaptureQueriesContext(
+            connection,
+        ) as queries:
             submit(player, score)
         assert len(queries) == 1, queries.captured_queries
 
