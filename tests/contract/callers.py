@@ -30,6 +30,17 @@ class World:
     player: Player
     session: Session
 
+    @property
+    def names(self) -> dict[str, object]:
+        """Values of path parameters that exist in this world."""
+        return {
+            "player": self.player.pk,
+            "board": "harvest",
+            "item": "koi",
+            "key": "first_bloom",
+            "slot": "garden",
+        }
+
     def headers(self, kind: CallerKind) -> dict[str, str]:
         """The headers of a caller of this kind."""
         if kind == "game":
