@@ -72,9 +72,8 @@ class ScoreViewSet(ApiViewSet):
         scope="scores:write",
         limits=("scores",),
         # The handler opens the transaction itself: a refusal is logged after it.
-        idempotent="domain",
+        idempotent="domain-optional",
         problems=(NotFound, ScoreOutOfBounds, HookRefused, RanksUnavailable),
-        headers={"Idempotency-Key": "Makes a repeat answer as the first request did"},
         example={"score": 1200, "metadata": {"level": 3}},
     )
     def create(self, request: ApiRequest, board: str, body: ScoreIn) -> HttpResponse:
