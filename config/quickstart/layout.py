@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +54,20 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def log_file(path: Path) -> Path:
-    """`path`, ready to be appended to: a large one is put aside first, one older one is kept."""
+    """`path`, ready to be appended to; see `keep_short`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and path.stat().st_size > LARGEST_LOG:
-        path.replace(path.with_suffix(".old.log"))
+    keep_short(path)
     return path
+
+
+def keep_short(path: Path) -> None:
+    """Move what a large log holds into `NAME.old.log`; whoever appends to it goes on at its start.
+
+    A line that is written at this very moment may be lost, which a development log can bear.
+    """
+    if path.exists() and path.stat().st_size > LARGEST_LOG:
+        shutil.copyfile(path, path.with_suffix(".old.log"))
+        os.truncate(path, 0)
 
 
 def tail(path: Path, lines: int = 15) -> str:

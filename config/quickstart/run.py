@@ -165,7 +165,7 @@ class Run:
         return [
             Child("web", self.web_command(), environment),
             Child("worker", worker, environment),
-            Child("beat", [*celery, "beat", "--loglevel", "INFO", "--pidfile", ""], environment),
+            Child("beat", [*celery, "beat", "--loglevel", "WARNING", "--pidfile", ""], environment),
         ]
 
     def web_command(self) -> list[str]:

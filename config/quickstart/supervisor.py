@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from config.quickstart.layout import LOGS, ROOT, RUN
+from config.quickstart.layout import LOGS, ROOT, RUN, keep_short
 from config.quickstart.processes import (
     group_alive,
     remember,
@@ -77,6 +77,7 @@ class Supervisor:
     def watch(self) -> None:
         """Restart what has died, after a pause that grows with each failure; call it often."""
         for child in self.children:
+            keep_short(child.log)
             if child.process is None or child.process.poll() is None:
                 continue
             now = time.monotonic()

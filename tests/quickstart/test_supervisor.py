@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from config.quickstart import layout
 from config.quickstart.processes import remembered, started_at, wait_until
 from config.quickstart.supervisor import Child, Supervisor
 from tests.quickstart.conftest import gone
@@ -132,3 +133,24 @@ def test_supervisor__record_of_a_process_that_is_gone__leaves_strangers_alone(
     Supervisor([one], said.append).stop_orphans()
     assert said == []
     assert not one.record.exists()
+
+
+def test_supervisor__log_grows_large__is_moved_aside_and_written_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout, "LARGEST_LOG", 1000)
+    talking = "import sys, time\nwhile True: print('x' * 99, flush=True); time.sleep(0.01)"
+    one = child(tmp_path, "web", talking)
+    supervisor = Supervisor([one], lambda _: None)
+    supervisor.start()
+
+    def moved() -> bool:
+        supervisor.watch()
+        return one.log.with_suffix(".old.log").exists()
+
+    try:
+        assert wait_until(moved, 15)
+        assert wait_until(lambda: one.log.stat().st_size > 0, 15)
+        assert one.log.read_text().startswith("x")
+    finally:
+        supervisor.stop()
