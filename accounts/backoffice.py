@@ -10,10 +10,13 @@ up to a bound. Rows of players are found by the player's id, name or e-mail (`Pl
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, ClassVar
 from uuid import UUID
 
+import structlog
+from auditlog.models import LogEntry
 from django.core.paginator import Paginator
 from django.db import connection, models, transaction
 from django.db.models import Q, QuerySet
@@ -25,6 +28,7 @@ from accounts.roles import ADMINS, EVERYONE, MAKERS, Roles, may
 from accounts.selectors import find_players
 from config.db import definitions
 
+log = structlog.get_logger(__name__)
 COUNT_TO = 1_000
 
 
@@ -220,3 +224,54 @@ def register_player_panel(
 
 def player_panels() -> list[PlayerPanel]:
     return sorted(_panels.known.values(), key=lambda panel: (panel.order, panel.title))
+
+
+def drawn_panels(player: Player, request: HttpRequest) -> list[dict[str, Any]]:
+    """What the player's page shows. A panel that fails says so; the others stand."""
+    drawn = []
+    for registered in player_panels():
+        try:
+            with transaction.atomic():
+                panel = registered.selector(player)
+        except Exception as error:
+            log.error("player_panel_failed", panel=registered.title, exc_info=error)
+            panel = Panel((), (), note="This could not be read just now.")
+        rows = [[shown(value) for value in row] for row in panel.rows]
+        drawn.append(
+            {
+                "title": registered.title,
+                "template": registered.template,
+                "columns": panel.columns,
+                "table": {"headers": list(panel.columns), "rows": rows},
+                "more_url": panel.more_url,
+                "note": panel.note,
+                "panel": panel,
+            }
+        )
+    return drawn
+
+
+def shown(value: object) -> object:
+    """A value as staff read it."""
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return value
+
+
+def audit(obj: models.Model, **changes: tuple[object, object]) -> None:
+    """Write into the audit log what staff changed through a service: field=(before, after).
+
+    For models that are not registered with auditlog, because players change them all the time.
+    """
+    LogEntry.objects.log_create(
+        obj,
+        force_log=True,
+        action=LogEntry.Action.UPDATE,
+        changes={name: [str(old), str(new)] for name, (old, new) in changes.items()},
+    )

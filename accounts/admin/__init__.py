@@ -1,0 +1,11 @@
+"""The back office of accounts: games and keys, players, staff."""
+
+from allauth.account.decorators import secure_admin_login
+from django.contrib import admin
+
+from accounts.admin import games, players, staff
+
+__all__ = ["games", "players", "staff"]
+
+# Sign-in with the second factor, and with limits, is allauth's.
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
