@@ -2,7 +2,8 @@
 
 import inspect
 import re
-from typing import Any, cast
+from types import UnionType
+from typing import Any, cast, get_args
 
 import msgspec
 from drf_spectacular.extensions import OpenApiSerializerExtension
@@ -123,6 +124,9 @@ class EndpointSchema(AutoSchema):
     def _reference(self, kind: Any) -> Any:
         if kind is bytes:
             return {"type": "string", "format": "binary"}
+        if isinstance(kind, UnionType):
+            # msgspec describes a union of Structs only if they are tagged; answers are not.
+            return {"anyOf": [self._reference(option) for option in get_args(kind)]}
         (schema,), components = msgspec.json.schema_components([kind], ref_template=REF)
         for name, part in components.items():
             part.pop("title", None)
