@@ -106,12 +106,12 @@ class PlayerAdmin(PlayerSearchMixin, BigTableAdmin):
     ) -> HttpResponse:
         player = self.get_object(request, object_id)
         panels = drawn_panels(player, request) if player is not None else []
-        return super().change_view(
-            request, object_id, form_url, {**(extra_context or {}), "panels": panels}
-        )
+        context = {**(extra_context or {}), "panels": panels}
+        response: HttpResponse = super().change_view(request, object_id, form_url, context)
+        return response
 
     def _player(self, request: HttpRequest, object_id: str) -> Player:
-        player = self.get_object(request, object_id)
+        player: Player | None = self.get_object(request, object_id)
         if player is None:
             raise NotFound("There is no such player")
         return player

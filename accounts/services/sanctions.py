@@ -90,10 +90,13 @@ def lift_all(*, game_id: UUID, player_id: UUID) -> int:
     with transaction.atomic():
         player = _locked(game_id, player_id)
         now = timezone.now()
-        ids = list(sanctions_in_force(player_id, now).values_list("pk", flat=True))
-        lifted = Sanction.objects.filter(pk__in=ids).update(lifted_at=now)
+        in_force = list(sanctions_in_force(player_id, now))
+        for sanction in in_force:
+            # Saved one by one, so that the audit log sees it.
+            sanction.lifted_at = now
+            sanction.save(update_fields=["lifted_at"])
         _sum_up(player)
-    return lifted
+    return len(in_force)
 
 
 def _locked(game_id: UUID, player_id: UUID) -> Player:
