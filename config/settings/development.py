@@ -10,6 +10,8 @@ from config.settings.env import env
 DEBUG = env.flag("DEBUG", False, doc="Django's debug pages in the admin; never in production")
 SECRET_KEY = SECRET_KEY or "development-only-secret-that-production-refuses"
 METRICS_TOKEN = METRICS_TOKEN or "development"
+# A proxy on this machine. The demo is one too: its players come from addresses of their own.
+TRUSTED_PROXIES = TRUSTED_PROXIES or ["127.0.0.0/8", "::1/128"]
 
 
 def _development_token_key(path: Path) -> str:

@@ -337,6 +337,10 @@ class PlayerClient:
             with self._lock:
                 self._events = [event for event in self._events if event["id"] not in sent]
 
+    def get(self, path: str, params: dict[str, str | int] | None = None) -> Any:
+        """Any other GET, such as a page of a list."""
+        return self._call("GET", path, params=params).json()
+
     def _all(self, path: str) -> list[Any]:
         """Every page of a list."""
         rows: list[Any] = []

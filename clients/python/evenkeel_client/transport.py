@@ -6,7 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import requests
@@ -42,6 +42,7 @@ class Transport:
     timeout    seconds for connecting and for reading
     patience   seconds that one call may take with all its retries
     on_retry   called with a code before each pause; a network error is "unreachable"
+    headers    sent with every call, such as `User-Agent`
     """
 
     base_url: str
@@ -49,6 +50,7 @@ class Transport:
     patience: float = 60.0
     on_retry: Callable[[str], None] | None = None
     sleep: Callable[[float], None] = time.sleep
+    headers: Mapping[str, str] = field(default_factory=dict)
     _local: threading.local = field(default_factory=threading.local, repr=False)
 
     def call(
@@ -66,7 +68,7 @@ class Transport:
         A POST without an `Idempotency-Key` gets one. Raises `EvenkeelError` when the server
         refuses, `UnreachableError` when there is no answer within `patience`.
         """
-        sent = dict(headers)
+        sent = {**self.headers, **headers}
         if method == "POST":
             sent.setdefault("Idempotency-Key", str(uuid.uuid4()))
         deadline = time.monotonic() + self.patience
@@ -102,6 +104,11 @@ class Transport:
             if self.on_retry is not None:
                 self.on_retry(code)
             self.sleep(pause)
+
+    def with_headers(self, **headers: str) -> "Transport":
+        """The same server over the same connections, with further headers (`_` stands for `-`)."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return replace(self, headers={**self.headers, **named})
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)

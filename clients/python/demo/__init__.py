@@ -1,0 +1,1 @@
+"""A believable day of a few hundred players, played over HTTP against a running server."""
