@@ -25,7 +25,6 @@ from config.quickstart.layout import LOCAL, read_json
 from config.quickstart.processes import QuickstartError, started_at, wait_until
 
 KINDS = ("postgres", "valkey")
-ADDRESSES = ("DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL")
 
 
 @dataclass

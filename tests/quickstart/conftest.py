@@ -11,7 +11,8 @@ import pytest
 
 from config.quickstart.layout import ROOT
 from config.quickstart.processes import started_at, wait_until
-from config.quickstart.services import ADDRESSES, Services, stop_keepers
+from config.quickstart.services import Services, stop_keepers
+from tests.fixtures.services import ADDRESSES
 
 
 @pytest.fixture
