@@ -1,5 +1,6 @@
 from django.apps import AppConfig
 
+from config import hooks
 from config.db import partitions
 
 
@@ -7,9 +8,12 @@ class LeaderboardsConfig(AppConfig):
     name = "leaderboards"
 
     def ready(self) -> None:
-        from accounts import definition
-        from config import hooks
+        from auditlog.registry import auditlog
+
+        from accounts import backoffice, definition
+        from leaderboards import listeners, panels
         from leaderboards.definition import LeaderboardsSection
+        from leaderboards.models import Board
 
         definition.register(LeaderboardsSection())
         partitions.register(
@@ -27,3 +31,6 @@ class LeaderboardsConfig(AppConfig):
             "board, season (number), score (as kept), improved. Ids are UUIDs before and "
             "strings after.",
         )
+        hooks.after("tester_changed")(listeners.tester_changed)
+        backoffice.register_player_panel("Scores", panels.scores_panel, order=40)
+        auditlog.register(Board)

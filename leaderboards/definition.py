@@ -121,22 +121,21 @@ class LeaderboardsSection:
         return found
 
     def export(self, game: Game) -> list[dict[str, Any]]:
-        exported = []
-        for board in Board.objects.filter(game=game, is_active=True).order_by("key"):
-            entry = BoardFile(
-                key=board.key,
-                name=None if board.name == board.key else board.name,
-                sort=board.sort,
-                keep=board.keep,
-                reset=board.reset or None,
-                min_score=board.min_score,
-                max_score=board.max_score,
-                requires_run=board.requires_run,
-                bucket_size=board.bucket_size,
-                rewards=msgspec.convert(board.rewards, list[RewardFile]),
+        names = BoardFile.__struct_fields__
+        rows = Board.objects.filter(game=game, is_active=True).order_by("key").values(*names)
+        return [
+            _plain(
+                msgspec.convert(
+                    row
+                    | {
+                        "name": None if row["name"] == row["key"] else row["name"],
+                        "reset": row["reset"] or None,
+                    },
+                    BoardFile,
+                )
             )
-            exported.append(_plain(entry))
-        return exported
+            for row in rows
+        ]
 
     def known_keys(self, game: Game) -> set[str]:
         keys = Board.objects.filter(game=game, is_active=True).values_list("key", flat=True)
@@ -159,5 +158,6 @@ def _check_reward(at: str, reward: RewardFile, report: Report) -> None:
 
 
 def _plain(entry: Input) -> dict[str, Any]:
-    built: dict[str, Any] = msgspec.to_builtins(entry)
+    """As YAML and JSON columns give it back: lists instead of tuples."""
+    built: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(entry))
     return built

@@ -170,7 +170,7 @@ def test_older_data__is_brought_up_to_date(
     ranks.reconcile()
     submit(board, three, 25)
     for name, data in saved.items():
-        client.restore(name, 0, data, replace=True)
+        client.restore(name, 0, data or b"", replace=True)
     assert indexed(season.id) == [one]
     assert ranks.reconcile().repaired == 3
     assert indexed(season.id) == [one, three, two]

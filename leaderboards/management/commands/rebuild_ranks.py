@@ -36,7 +36,8 @@ class Command(BaseCommand):
             seasons = seasons.filter(board__game__slug=options["game"])
         if options["board"]:
             seasons = seasons.filter(board__key=options["board"])
-        rebuilt, busy = [], []
+        rebuilt: list[str] = []
+        busy: list[str] = []
         try:
             for season in seasons.select_related("board").order_by("board__key", "number"):
                 done = ranks.rebuild(season.id)
