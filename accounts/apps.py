@@ -18,6 +18,10 @@ class AccountsConfig(AppConfig):
         )
         declare_point("player_created", "after a player was made: game_id, player_id")
         declare_point(
+            "tester_changed",
+            "after a player became a tester, or is none any more: game_id, player_id, is_tester",
+        )
+        declare_point(
             "player_sanctioned",
             "after a player was sanctioned: game_id, player_id, sanction_id, kind",
         )

@@ -247,10 +247,18 @@ def _save_with_free_tag(player: Player, fields: list[str]) -> None:
 
 def set_tester(*, game_id: UUID, player_id: UUID, is_tester: bool) -> None:
     """Mark a player as a tester, or not. Access tokens say so from their next refresh on."""
-    changed = (
-        Player.objects.filter(game_id=game_id, id=player_id)
-        .exclude(is_tester=is_tester)
-        .update(is_tester=is_tester, version=F("version") + 1)
-    )
+    with transaction.atomic():
+        changed = (
+            Player.objects.filter(game_id=game_id, id=player_id)
+            .exclude(is_tester=is_tester)
+            .update(is_tester=is_tester, version=F("version") + 1)
+        )
+        if changed:
+            hooks.run_after(
+                "tester_changed",
+                game_id=str(game_id),
+                player_id=str(player_id),
+                is_tester=is_tester,
+            )
     if not changed and not Player.objects.filter(game_id=game_id, id=player_id).exists():
         raise NotFound("There is no such player")
