@@ -72,13 +72,17 @@ BEGIN
     IF FOUND THEN
         status := CASE WHEN v_fingerprint IS NOT DISTINCT FROM p_fingerprint
                        THEN 'replayed' ELSE 'key_reused' END;
-        SELECT w.wallet_currencies, w.wallet_paid, w.wallet_earned
-        INTO wallet_currencies, wallet_paid, wallet_earned FROM store_wallet(p_player) w;
+        SELECT coalesce(array_agg(b.currency_id), '{}'), coalesce(array_agg(b.paid), '{}'),
+               coalesce(array_agg(b.earned), '{}'), max(b.updated_at)
+        INTO wallet_currencies, wallet_paid, wallet_earned, v_last
+        FROM store_balance b WHERE b.player_id = p_player;
         RETURN;
     END IF;
 
-    SELECT w.wallet_currencies, w.wallet_paid, w.wallet_earned, w.last_at
-    INTO wallet_currencies, wallet_paid, wallet_earned, v_last FROM store_wallet(p_player) w;
+    SELECT coalesce(array_agg(b.currency_id), '{}'), coalesce(array_agg(b.paid), '{}'),
+           coalesce(array_agg(b.earned), '{}'), max(b.updated_at)
+    INTO wallet_currencies, wallet_paid, wallet_earned, v_last
+    FROM store_balance b WHERE b.player_id = p_player;
 
     IF p_kind <> 'initial' AND NOT p_currencies <@ wallet_currencies THEN
         FOR i IN 1 .. cardinality(p_currencies) LOOP
@@ -87,8 +91,10 @@ BEGIN
             END IF;
         END LOOP;
         IF v_opened THEN
-            SELECT w.wallet_currencies, w.wallet_paid, w.wallet_earned, w.last_at
-            INTO wallet_currencies, wallet_paid, wallet_earned, v_last FROM store_wallet(p_player) w;
+            SELECT coalesce(array_agg(b.currency_id), '{}'), coalesce(array_agg(b.paid), '{}'),
+                   coalesce(array_agg(b.earned), '{}'), max(b.updated_at)
+            INTO wallet_currencies, wallet_paid, wallet_earned, v_last
+            FROM store_balance b WHERE b.player_id = p_player;
         END IF;
     END IF;
 
@@ -185,56 +191,41 @@ BEGIN
         RETURN;
     END IF;
 
-    IF cardinality(p_currencies) > 0 THEN
-        INSERT INTO store_balance AS b (player_id, currency_id, paid, earned, in_debt, updated_at)
-        SELECT p_player, w.currency, w.paid, w.earned, w.paid < 0, posted_at
-        FROM unnest(wallet_currencies, wallet_paid, wallet_earned, v_touched)
-             AS w (currency, paid, earned, touched)
-        WHERE w.touched
-        ON CONFLICT (player_id, currency_id) DO UPDATE
-        SET paid = excluded.paid, earned = excluded.earned, in_debt = excluded.in_debt,
-            updated_at = excluded.updated_at;
-
-        INSERT INTO store_entry (created_at, id, transaction_id, currency_id, account, player_id,
-                                 paid, earned, paid_after, earned_after)
-        SELECT posted_at, store_uuid7(), p_id, l.currency, side.account, side.player,
-               side.sign * l.paid, side.sign * l.earned,
-               CASE WHEN side.sign = 1 THEN l.paid_after END,
-               CASE WHEN side.sign = 1 THEN l.earned_after END
-        FROM unnest(p_currencies, p_accounts, v_paid, v_earned, v_paid_after, v_earned_after)
-             AS l (currency, account, paid, earned, paid_after, earned_after),
-             LATERAL (VALUES (1, 'wallet', p_player), (-1, l.account, NULL))
-             AS side (sign, account, player)
-        WHERE l.paid <> 0 OR l.earned <> 0;
-    END IF;
-
-    IF cardinality(p_items) > 0 THEN
-        INSERT INTO store_stack (player_id, item_id, quantity, updated_at)
-        SELECT p_player, l.item, l.after, posted_at
-        FROM unnest(p_items, quantities, stacks) AS l (item, quantity, after)
-        WHERE l.quantity <> 0
-        ON CONFLICT (player_id, item_id) DO UPDATE
-        SET quantity = excluded.quantity, updated_at = excluded.updated_at;
-
-        INSERT INTO store_stackmovement
-            (created_at, id, transaction_id, player_id, item_id, quantity, quantity_after)
-        SELECT posted_at, store_uuid7(), p_id, p_player, l.item, l.quantity, l.after
-        FROM unnest(p_items, quantities, stacks) AS l (item, quantity, after)
-        WHERE l.quantity <> 0;
-    END IF;
+    FOR n IN 1 .. cardinality(wallet_currencies) LOOP
+        IF v_touched[n] THEN
+            INSERT INTO store_balance AS b
+                (player_id, currency_id, paid, earned, in_debt, updated_at)
+            VALUES (p_player, wallet_currencies[n], wallet_paid[n], wallet_earned[n],
+                    wallet_paid[n] < 0, posted_at)
+            ON CONFLICT (player_id, currency_id) DO UPDATE
+            SET paid = excluded.paid, earned = excluded.earned, in_debt = excluded.in_debt,
+                updated_at = excluded.updated_at;
+        END IF;
+    END LOOP;
+    FOR i IN 1 .. cardinality(p_currencies) LOOP
+        IF amounts[i] > 0 THEN
+            INSERT INTO store_entry (created_at, id, transaction_id, currency_id, account,
+                                     player_id, paid, earned, paid_after, earned_after)
+            VALUES (posted_at, store_uuid7(), p_id, p_currencies[i], 'wallet',
+                    p_player, v_paid[i], v_earned[i], v_paid_after[i], v_earned_after[i]),
+                   (posted_at, store_uuid7(), p_id, p_currencies[i], p_accounts[i],
+                    NULL, -v_paid[i], -v_earned[i], NULL, NULL);
+        END IF;
+    END LOOP;
+    FOR i IN 1 .. cardinality(p_items) LOOP
+        IF quantities[i] <> 0 THEN
+            INSERT INTO store_stack AS s (player_id, item_id, quantity, updated_at)
+            VALUES (p_player, p_items[i], stacks[i], posted_at)
+            ON CONFLICT (player_id, item_id) DO UPDATE
+            SET quantity = excluded.quantity, updated_at = excluded.updated_at;
+            INSERT INTO store_stackmovement
+                (created_at, id, transaction_id, player_id, item_id, quantity, quantity_after)
+            VALUES (posted_at, store_uuid7(), p_id, p_player, p_items[i], quantities[i],
+                    stacks[i]);
+        END IF;
+    END LOOP;
     status := 'posted';
 END $$;
-
--- A player's whole wallet, and the time of its latest change.
-CREATE FUNCTION store_wallet(
-    p_player uuid, OUT wallet_currencies bigint[], OUT wallet_paid bigint[],
-    OUT wallet_earned bigint[], OUT last_at timestamptz
-) LANGUAGE sql STABLE AS $$
-    SELECT coalesce(array_agg(currency_id ORDER BY currency_id), '{}'),
-           coalesce(array_agg(paid ORDER BY currency_id), '{}'),
-           coalesce(array_agg(earned ORDER BY currency_id), '{}'), max(updated_at)
-    FROM store_balance WHERE player_id = p_player
-$$;
 
 -- Give the balance that a player begins with in this currency. False where there is none to give.
 CREATE FUNCTION store_open(p_game uuid, p_player uuid, p_currency bigint) RETURNS boolean
@@ -408,7 +399,6 @@ UNDO += "".join(
         "store_refuse",
         "store_open",
         "store_post",
-        "store_wallet",
         "store_uuid7",
     )
 )

@@ -19,6 +19,7 @@ CREATE FUNCTION store_buy(
 ) LANGUAGE plpgsql AS $$
 DECLARE
     v_left bigint;
+    v_posting record;
     v_currency text;
     v_amount jsonb;
 BEGIN
@@ -36,11 +37,19 @@ BEGIN
         END IF;
     END IF;
 
-    SELECT p.* INTO status, subject, posted_id, posted_at, wallet_currencies, wallet_paid,
-                    wallet_earned, amounts, quantities, stacks
-    FROM store_post(
+    v_posting := store_post(
         p_id, p_game, p_player, p_kind, p_key, p_fingerprint, p_reason, p_reference, p_currencies,
-        p_amounts, p_modes, p_accounts, p_maxima, p_items, p_quantities, p_stack_maxima, p_clip) p;
+        p_amounts, p_modes, p_accounts, p_maxima, p_items, p_quantities, p_stack_maxima, p_clip);
+    status := v_posting.status;
+    subject := v_posting.subject;
+    posted_id := v_posting.posted_id;
+    posted_at := v_posting.posted_at;
+    wallet_currencies := v_posting.wallet_currencies;
+    wallet_paid := v_posting.wallet_paid;
+    wallet_earned := v_posting.wallet_earned;
+    amounts := v_posting.amounts;
+    quantities := v_posting.quantities;
+    stacks := v_posting.stacks;
     IF status <> 'posted' THEN
         RETURN;
     END IF;
