@@ -10,8 +10,8 @@ from typing import Any
 from clients.python.demo.people import Persona
 from clients.python.demo.tally import Tally
 from clients.python.evenkeel_client import (
-    Device,
     EvenkeelError,
+    Guest,
     PlayerClient,
     ServerClient,
     Transport,
@@ -56,10 +56,10 @@ class Life:
         mine = transport.with_headers(
             X_Forwarded_For=persona.address, User_Agent=f"lantern-garden/{persona.app_version}"
         )
-        device = Device.new()
-        self.phone = PlayerClient(mine, game_key, device, **persona.about)
+        guest = Guest.new()
+        self.phone = PlayerClient(mine, game_key, guest, **persona.about)
         # The same guest on a second device, which is restored from the first one's backup.
-        self.tablet = PlayerClient(mine, game_key, device, **{**persona.about, "device": "iPad"})
+        self.tablet = PlayerClient(mine, game_key, guest, **{**persona.about, "device": "iPad"})
         self.garden: dict[str, Any] = {"day": 1, "beds": 1, "flowers": 0}
         self.flowers = 0
         self.best: int | None = None

@@ -1,7 +1,7 @@
 """Python client of Evenkeel, for game servers, tools and tests.
 
 transport = Transport("https://play.example.com")
-player = PlayerClient(transport, "pk_…", Device.new(), platform="linux", app_version="1.0")
+player = PlayerClient(transport, "pk_…", Guest.new(), platform="linux", app_version="1.0")
 player.save("main", b"…")
 player.report_stats(flowers_grown=3)
 
@@ -10,14 +10,14 @@ server.grant(player.player_id, reason="Welcome", currencies={"gems": 5}, key="we
 """
 
 from .errors import EvenkeelError, RateLimitedError, UnreachableError, VersionConflictError
-from .player import Device, PlayerClient
+from .player import Guest, PlayerClient
 from .server import ServerClient
 from .transport import Answer, Transport
 
 __all__ = [
     "Answer",
-    "Device",
     "EvenkeelError",
+    "Guest",
     "PlayerClient",
     "RateLimitedError",
     "ServerClient",

@@ -21,14 +21,14 @@ KEPT_EVENTS = 5_000
 
 
 @dataclass(frozen=True)
-class Device:
+class Guest:
     """A guest's credentials: made once, kept on the device. The secret signs the player in."""
 
     device_id: str
     device_secret: str
 
     @classmethod
-    def new(cls) -> "Device":
+    def new(cls) -> "Guest":
         return cls(str(uuid.uuid4()), secrets.token_urlsafe(32))
 
 
@@ -44,10 +44,10 @@ class PlayerClient:
     `UnreachableError` where it can't be reached. One object may be used by several threads.
     """
 
-    def __init__(self, transport: Transport, game_key: str, device: Device, **about: str) -> None:
+    def __init__(self, transport: Transport, game_key: str, guest: Guest, **about: str) -> None:
         self.transport = transport
         self.game_key = game_key
-        self.device = device
+        self.guest = guest
         self.about = about
         self.session: shapes.Session | None = None
         self._expires = 0.0
@@ -61,8 +61,8 @@ class PlayerClient:
         """Sign this device in; the first time makes a player."""
         body = {
             "method": "device",
-            "device_id": self.device.device_id,
-            "device_secret": self.device.device_secret,
+            "device_id": self.guest.device_id,
+            "device_secret": self.guest.device_secret,
             "create": True,
             **self.about,
         }
@@ -147,8 +147,17 @@ class PlayerClient:
         return cast(dict[str, Any], self._call("GET", "/v1/players/me").json())
 
     def update_profile(self, **changes: Any) -> dict[str, Any]:
-        """Change `display_name`, `avatar`, `locale`, `analytics_consent` and so on."""
-        return cast(dict[str, Any], self._call("PATCH", "/v1/players/me", changes).json())
+        """Change `display_name`, `avatar`, `locale`, `analytics_consent` and so on.
+
+        What another device changed meanwhile stays, unless this changes the same field.
+        """
+        while True:
+            seen = self._call("GET", "/v1/players/me").headers["ETag"]
+            try:
+                answer = self._call("PATCH", "/v1/players/me", changes, headers={"If-Match": seen})
+            except VersionConflictError:
+                continue
+            return cast(dict[str, Any], answer.json())
 
     # Saves.
 
