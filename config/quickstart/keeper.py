@@ -97,6 +97,7 @@ class Lease:
         self.durable = durable
         self.keeper: subprocess.Popen[bytes] | None = None
         self.users: int | None = None
+        self.read = 0
 
     @property
     def state(self) -> Path:
@@ -153,6 +154,16 @@ class Lease:
         return f"{self.server.name} {how}. {said}\nThe end of {self.server.log}:\n" + tail(
             self.server.log
         )
+
+    def news(self) -> list[str]:
+        """What our keeper has said since the last call: repairs, restarts."""
+        if self.keeper is None or self.keeper_log.stat().st_size == self.read:
+            return []
+        with self.keeper_log.open(encoding="utf-8", errors="replace") as log:
+            log.seek(self.read)
+            said = log.read()
+            self.read = log.tell()
+        return said.splitlines()
 
     def give_up(self) -> bool:
         """End the use; whether it was the last, so that the server stops now."""
@@ -221,8 +232,9 @@ class Keeper:
                 break
             if self.server.process is not None and self.server.process.poll() is None:
                 raise QuickstartError(f"It runs, but gave no answer: {self.server.log}")
-            # Another program may have taken the port in between.
-            port = None
+            # Another program took the port in between, or what a killed server left is still
+            # ending: both are over in a moment.
+            time.sleep(0.5)
             if attempt == 1 and (repaired := self.server.repair()):
                 print(repaired, flush=True)
         else:

@@ -102,6 +102,7 @@ class Run:
             while True:
                 self.check_parent()
                 self.supervisor.watch()
+                self.tell_news()
                 time.sleep(0.2)
         except StopRequested:
             say("\nStopping …")
@@ -122,6 +123,7 @@ class Run:
         if missing := self.services_missing(environment):
             say(f"  Starting {missing} …")
         environment |= self.services.start(environment)
+        self.tell_news()
         self.prepare(environment)
         say("  Starting web, worker and scheduler …")
         self.supervisor.children = self.children(environment)
@@ -226,6 +228,10 @@ class Run:
             f"The web server did not become ready ({state}).\n"
             f"The end of {shown(web.log)}:\n{tail(web.log)}"
         )
+
+    def tell_news(self) -> None:
+        for line in self.services.news():
+            say(f"  {line}")
 
     def check_parent(self) -> None:
         if self.parent is not None and os.getppid() != self.parent:

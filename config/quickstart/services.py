@@ -67,6 +67,10 @@ class Services:
             found |= {"REDIS_URL": f"{base}/0", "CELERY_BROKER_URL": f"{base}/1"}
         return {name: url for name, url in found.items() if not environ.get(name)}
 
+    def news(self) -> list[str]:
+        """What the keepers that we started have had to do since the last call."""
+        return [line for lease in self.leases for line in lease.news()]
+
     def stop(self) -> bool:
         """Give the services up; False when another command still uses one of them."""
         # All are given up before any is waited for. (No threads: this also runs at exit.)

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from config.quickstart.keeper import keeper_lives
-from config.quickstart.layout import ROOT, read_json
+from config.quickstart.layout import read_json
 from config.quickstart.postgres import Postgres
 from config.quickstart.processes import remembered, wait_until
 from config.quickstart.services import Services
@@ -156,6 +156,10 @@ def test_services__server_killed__comes_back_at_the_same_address(durable: Servic
     try:
         assert wait_until(answers, 20)
         assert server_pid(durable.base, "postgres") != killed["postgres"]
+        assert sorted(durable.news()) == [
+            "postgres ended with -9; starting it again",
+            "valkey ended with -9; starting it again",
+        ]
     finally:
         durable.stop()
 
@@ -180,7 +184,8 @@ def test_postgres__data_folder_half_written__is_put_aside_and_never_deleted(
     assert query(found["DATABASE_URL"], "SELECT 1") == "1"
     aside = list(data.parent.glob("data.incomplete-*"))
     assert [(path / "PG_VERSION").read_text() for path in aside] == ["18\n"]
-    assert str(aside[0]) in (ROOT / durable.leases[0].keeper_log).read_text()
+    assert durable.news() == [f"The database folder was not finished; put aside as {aside[0]}"]
+    assert durable.news() == []
     durable.stop()
 
 
