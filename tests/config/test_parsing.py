@@ -156,6 +156,7 @@ def test_read_body__gzip_bomb__refused_by_its_decompressed_size() -> None:
         gzip.compress(b"{}") + gzip.compress(b"{}"),
         zlib.compress(b"{}"),
     ],
+    ids=["text", "cut short", "appended", "two members", "zlib"],
 )
 def test_gunzip__damaged_or_appended_data__refused(data: bytes) -> None:
     with pytest.raises(problems.InvalidEncoding):
