@@ -2,10 +2,16 @@
 
 from celery import shared_task
 
-from accounts.services import revocations
+from accounts.services import revocations, sessions
 
 
 @shared_task(ignore_result=True)
 def publish_gate_state() -> int:
     """Repeat to Redis the revocations and versions that it may have missed."""
     return revocations.publish_recent()
+
+
+@shared_task(ignore_result=True)
+def forget_expired_sessions() -> int:
+    """Delete sessions that ended long ago."""
+    return sessions.forget_expired()

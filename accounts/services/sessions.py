@@ -129,7 +129,7 @@ def _end(sessions: "QuerySet[Session]", reason: str) -> int:
     return len(ids)
 
 
-def forget_expired(*, batch: int = 5_000, pause_after: int = 200) -> int:
+def forget_expired(*, batch: int = 5_000, batches: int = 200) -> int:
     """Delete sessions that ended or expired over a refresh token's life ago; how many.
 
     Walks the primary key, which is in the order of creation, in batches of its own transactions.
@@ -137,7 +137,7 @@ def forget_expired(*, batch: int = 5_000, pause_after: int = 200) -> int:
     before = timezone.now() - timedelta(seconds=settings.REFRESH_TOKEN_SECONDS)
     last = UUID(int=0)
     total = 0
-    for _ in range(pause_after):
+    for _ in range(batches):
         with connection.cursor() as cursor:
             cursor.execute(
                 """WITH batch AS (

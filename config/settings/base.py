@@ -458,6 +458,10 @@ CELERY_BEAT_SCHEDULE = {
         "task": "accounts.tasks.publish_gate_state",
         "schedule": 5.0,
     },
+    "forget-expired-sessions": {
+        "task": "accounts.tasks.forget_expired_sessions",
+        "schedule": crontab(minute="47", hour="3"),
+    },
     "repair-ranks": {
         "task": "leaderboards.tasks.reconcile_ranks",
         "schedule": 5.0,
