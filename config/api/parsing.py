@@ -222,10 +222,15 @@ def parse_query(request: HttpRequest, kind: type[T]) -> T:
     if unknown := set(values) - known:
         raise UnknownParameter(f"The parameter {sorted(unknown)[0]} is not known here")
     try:
-        return msgspec.convert(values, kind, strict=False)
+        query = msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
         problem = _validation_problem(str(error))
         raise ValidationFailed(problem.detail, errors=problem.errors) from None
+    for field in msgspec.structs.fields(kind):  # type: ignore[arg-type]
+        # msgspec reads the text "null" as None; a parameter that is none is left out.
+        if field.encode_name in values and getattr(query, field.name) is None:
+            raise ValidationFailed(f"The parameter {field.encode_name} can't be null")
+    return query
 
 
 def base64_bytes(text: str, pointer: str) -> bytes:

@@ -168,6 +168,8 @@ class EndpointSchema(AutoSchema):
             found += [problems.BodyTooLarge, problems.UnsupportedMediaType, problems.LengthRequired]
         if contract.idempotent != "no":
             found += [problems.IdempotencyInProgress, problems.IdempotencyKeyReused]
+        if "If-Match" in contract.headers:
+            found += [problems.PreconditionRequired, problems.VersionConflict]
         return [*found, problems.Unavailable]
 
     def get_override_parameters(self) -> list[Any]:
