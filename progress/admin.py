@@ -25,6 +25,7 @@ from accounts.models import Player
 from accounts.roles import EVERYONE, HELPERS, may
 from accounts.selectors import player_get
 from config.api.problems import Problem
+from progress.definition import reward_mistakes
 from progress.models import Achievement, Save, SaveVersion, Stat
 from progress.services import save_history, stats
 from progress.services.save_rows import Writer
@@ -127,12 +128,12 @@ class SaveAdmin(PlayerSearchMixin, BigTableAdmin):
             "<ul>{}</ul>",
             format_html_join(
                 "",
-                "<li>{}: {} bytes, {:%Y-%m-%d %H:%M:%S} UTC, {}{}</li>",
+                "<li>{}: {} bytes, {} UTC, {}{}</li>",
                 (
                     (
                         row.version,
                         row.size,
-                        row.created_at,
+                        f"{row.created_at:%Y-%m-%d %H:%M:%S}",
                         row.device or "–",
                         f", restored from {row.restored_from}" if row.restored_from else "",
                     )
@@ -144,9 +145,7 @@ class SaveAdmin(PlayerSearchMixin, BigTableAdmin):
     def has_restore_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return may(request.user, "restore", self.roles)
 
-    @action(  # type: ignore[untyped-decorator]  # unfold is published without types
-        description="Restore a version", url_path="restore", permissions=["restore"]
-    )
+    @action(description="Restore a version", url_path="restore", permissions=["restore"])
     def restore(self, request: HttpRequest, object_id: str) -> HttpResponse:
         save = get_object_or_404(Save, pk=object_id)
         form = RestoreForm(request.POST or None)
@@ -184,8 +183,45 @@ def _versions(save: Save) -> list[SaveVersion]:
     return list(rows.defer("body", "sha256"))
 
 
+class StatForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only in its stubs
+    """What `apply_game` refuses is refused here as well."""
+
+    def clean(self) -> dict[str, Any]:
+        given: dict[str, Any] = super().clean() or {}
+        low, high = given.get("minimum"), given.get("maximum")
+        aggregation = given.get("aggregation") or self.instance.aggregation
+        if low is not None and high is not None:
+            if low > high:
+                self.add_error("minimum", "The minimum is larger than the maximum.")
+            elif aggregation == Stat.Aggregation.SUM and not low <= 0 <= high:
+                self.add_error("minimum", "A sum begins at 0, so 0 has to be within the bounds.")
+        if (given.get("rate_amount") is None) != (given.get("rate_seconds") is None):
+            self.add_error("rate_amount", "A rate is an amount and seconds.")
+        return given
+
+
+class AchievementForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only in its stubs
+    """What `apply_game` refuses is refused here as well."""
+
+    def clean(self) -> dict[str, Any]:
+        given: dict[str, Any] = super().clean() or {}
+        game_id = self.instance.game_id or getattr(given.get("game"), "pk", None)
+        stat = given.get("stat")
+        if stat is not None and stat.game_id != game_id:
+            self.add_error("stat", "This stat belongs to another game.")
+        if stat is not None and given.get("reportable"):
+            self.add_error("reportable", "An achievement follows a stat or takes reports.")
+        if stat is None and (given.get("threshold") or 0) < 1:
+            self.add_error("threshold", "Without a stat the threshold is at least 1.")
+        if game_id is not None and given.get("reward"):
+            for mistake in reward_mistakes(game_id, given["reward"]):
+                self.add_error("reward", mistake)
+        return given
+
+
 @admin.register(Stat)
 class StatAdmin(GameContentAdmin):
+    form = StatForm
     list_display = ("key", "game", "aggregation", "minimum", "maximum", "writer", "is_active")
     search_fields = ("key", "name")
     actions_detail: ClassVar[list[str]] = ["set_value"]
@@ -199,9 +235,7 @@ class StatAdmin(GameContentAdmin):
     def has_set_value_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return may(request.user, "set_value", self.roles)
 
-    @action(  # type: ignore[untyped-decorator]  # unfold is published without types
-        description="Set a player's value", url_path="set-value", permissions=["set_value"]
-    )
+    @action(description="Set a player's value", url_path="set-value", permissions=["set_value"])
     def set_value(self, request: HttpRequest, object_id: str) -> HttpResponse:
         stat = get_object_or_404(Stat, pk=object_id)
 
@@ -230,6 +264,7 @@ class StatAdmin(GameContentAdmin):
 
 @admin.register(Achievement)
 class AchievementAdmin(GameContentAdmin):
+    form = AchievementForm
     list_display = (
         "key",
         "game",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import msgspec
 
@@ -12,6 +13,7 @@ from config.api.problems import Problem
 from config.api.wire import Amount, Input, Int64, Key, Quantity
 from progress.models import Achievement, Stat
 from progress.services import content
+from store.catalogue import catalogue
 
 MAX_STATS = 500
 MAX_ACHIEVEMENTS = 1000
@@ -31,11 +33,19 @@ class StatFile(Input, frozen=True, omit_defaults=True, kw_only=True):
     key: Key
     name: Name = ""
     aggregation: Literal["sum", "max", "min", "last"]
-    min: Int64 = INT64_MIN
-    max: Int64 = INT64_MAX
+    min: Int64 | None = None
+    max: Int64 | None = None
     max_step: Amount | None = None
     rate: Rate | None = None
     writer: Literal["player", "server"] = "player"
+
+
+def _bounds(entry: StatFile) -> tuple[int, int]:
+    """The smallest and the largest value; left out: all that 64 bits hold."""
+    return (
+        INT64_MIN if entry.min is None else entry.min,
+        INT64_MAX if entry.max is None else entry.max,
+    )
 
 
 class RewardFile(Input, frozen=True, omit_defaults=True, kw_only=True):
@@ -101,6 +111,18 @@ def _compare(
     return writes
 
 
+def reward_mistakes(game_id: UUID, reward: Any) -> list[str]:
+    """What is wrong with a reward, as staff enter it: its shape, or keys that the game lacks."""
+    try:
+        read = convert(reward, RewardFile)
+    except Problem as problem:
+        return [problem.detail]
+    known = catalogue(game_id)
+    missing = sorted(set(read.currencies) - set(known.currencies))
+    missing += sorted(set(read.items) - set(known.items))
+    return [f"The game has no {key}." for key in missing]
+
+
 class StatsSection:
     """`stats`."""
 
@@ -126,17 +148,19 @@ class StatsSection:
         return lambda: content.write_stats(game_id=game.id, writes=writes)
 
     def _check(self, where: str, entry: StatFile, report: Report) -> None:
-        if entry.min > entry.max:
+        low, high = _bounds(entry)
+        if low > high:
             report.error(f"{where}/min", "min is larger than max")
-        elif entry.aggregation == "sum" and not entry.min <= 0 <= entry.max:
+        elif entry.aggregation == "sum" and not low <= 0 <= high:
             report.error(f"{where}/min", "A sum begins at 0, so 0 has to be within min and max")
 
     def _fields(self, entry: StatFile) -> dict[str, Any]:
+        low, high = _bounds(entry)
         return {
             "name": entry.name,
             "aggregation": entry.aggregation,
-            "minimum": entry.min,
-            "maximum": entry.max,
+            "minimum": low,
+            "maximum": high,
             "max_step": entry.max_step,
             "rate_amount": entry.rate.amount if entry.rate else None,
             "rate_seconds": entry.rate.seconds if entry.rate else None,
@@ -153,8 +177,8 @@ class StatsSection:
                     aggregation=msgspec.convert(
                         row.aggregation, Literal["sum", "max", "min", "last"]
                     ),
-                    min=row.minimum,
-                    max=row.maximum,
+                    min=None if row.minimum == INT64_MIN else row.minimum,
+                    max=None if row.maximum == INT64_MAX else row.maximum,
                     max_step=row.max_step,
                     rate=Rate(amount=row.rate_amount, seconds=row.rate_seconds)
                     if row.rate_amount is not None and row.rate_seconds is not None

@@ -93,13 +93,14 @@ def test_create__control__without_the_lock_the_bound_is_passed(
     assert Save.objects.count() > 3
 
 
-def add_one(player: Any) -> None:
-    stats.update(game_id=player.game_id, player_id=player.pk, updates=[("flowers", 1)])
+def add(player: Any, times: int = 1) -> None:
+    for _ in range(times):
+        stats.update(game_id=player.game_id, player_id=player.pk, updates=[("flowers", 1)])
 
 
 def test_sum__many_reports_at_once__none_is_lost(player: Any) -> None:
     make_stat(player.game, "flowers")
-    results = at_once(THREADS, lambda _: [add_one(player) for _ in range(5)])
+    results = at_once(THREADS, lambda _: add(player, 5))
     assert not [result for result in results if isinstance(result, Exception)]
     assert StatValue.objects.get().value == THREADS * 5
 
@@ -109,7 +110,7 @@ def test_sum__control__without_the_lock_reports_are_lost(
 ) -> None:
     make_stat(player.game, "flowers")
     monkeypatch.setattr(stats, "advisory_lock", lambda *_: None)
-    at_once(THREADS, lambda _: [add_one(player) for _ in range(5)])
+    at_once(THREADS, lambda _: add(player, 5))
     assert StatValue.objects.get().value < THREADS * 5
 
 
@@ -154,7 +155,7 @@ def rewarded(player: Any) -> Any:
 
 
 def test_unlock__many_reports_at_once__once_with_one_reward(rewarded: Any) -> None:
-    results = at_once(THREADS, lambda _: add_one(rewarded))
+    results = at_once(THREADS, lambda _: add(rewarded))
     assert not [result for result in results if isinstance(result, Exception)]
     assert AchievementState.objects.filter(unlocked_at__isnull=False).count() == 1
     assert (unlock_events(), petals_of(rewarded)) == (1, 10)
@@ -185,7 +186,7 @@ def test_unlock__control__without_the_guards_it_happens_again_but_is_paid_once(
 
     monkeypatch.setattr(achievements, "_mark", mark_always)
     monkeypatch.setattr(stats, "_read", blind(stats._read))
-    results = at_once(8, lambda _: add_one(rewarded))
+    results = at_once(8, lambda _: add(rewarded))
     assert not [result for result in results if isinstance(result, Exception)]
     assert unlock_events() == 8
     assert petals_of(rewarded) == 10
