@@ -1,0 +1,1 @@
+"""What the server can do, measured: `python -m benchmarks` (docs/performance.md)."""
