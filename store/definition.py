@@ -72,7 +72,6 @@ def _read(section: str, data: list[Any], kind: type[Any], most: int, report: Rep
     if len(data) > most:
         report.error(f"/{section}", f"A game has at most {most}")
     entries: list[Any] = []
-    seen: set[str] = set()
     for index, raw in enumerate(data[:most]):
         try:
             entry = convert(raw, kind)
@@ -81,9 +80,6 @@ def _read(section: str, data: list[Any], kind: type[Any], most: int, report: Rep
             where, text = (first.pointer, first.detail) if first else ("", problem.detail)
             report.error(f"/{section}/{index}{where}", text)
             continue
-        if entry.key in seen:
-            report.error(f"/{section}/{index}/key", f"{entry.key} is there twice")
-        seen.add(entry.key)
         entries.append((index, entry))
     return entries
 
@@ -121,7 +117,11 @@ def _known(section: str, model: Any, game: Game, report: Report) -> set[str]:
 
 
 def _exported(entry: Any) -> dict[str, Any]:
+    """The entry as plain values, without what equals its default."""
     built: dict[str, Any] = msgspec.to_builtins(entry)
+    for field in msgspec.structs.fields(entry):
+        if field.name in built and getattr(entry, field.name) == field.default:
+            del built[field.name]
     return built
 
 

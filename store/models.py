@@ -261,6 +261,13 @@ class Entry(models.Model):
         return str(self.id)
 
 
+class Wallet(Player):
+    """A player, as the back office looks at what they own."""
+
+    class Meta:
+        proxy = True
+
+
 class Stack(models.Model):
     """How many of an item a player has: the sum of its movements."""
 

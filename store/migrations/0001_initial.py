@@ -353,6 +353,12 @@ class Migration(migrations.Migration):
                 "verbose_name": "ledger transaction",
             },
         ),
+        migrations.CreateModel(
+            name="Wallet",
+            fields=[],
+            options={"proxy": True, "indexes": [], "constraints": []},
+            bases=("accounts.player",),
+        ),
         CreatePartitioned(
             migrations.CreateModel(
                 name="StackMovement",
