@@ -52,7 +52,10 @@ def configure() -> None:
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if json_lines
-        else structlog.dev.ConsoleRenderer(colors=False)
+        # Plain: the pretty tracebacks show local variables, passwords and tokens among them.
+        else structlog.dev.ConsoleRenderer(
+            colors=False, exception_formatter=structlog.dev.plain_traceback
+        )
     )
     tail: list[Processor] = [structlog.processors.format_exc_info] if json_lines else []
     structlog.configure(
