@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from functools import cache
-from types import SimpleNamespace
 from typing import TypeVar
 
 from argon2 import PasswordHasher
@@ -27,6 +26,7 @@ from django.core.exceptions import ValidationError
 
 from accounts.errors import SignInBusy
 from accounts.metrics import PASSWORD_WAITING
+from accounts.models import StaffUser
 from config.api.problems import FieldError, ValidationFailed
 
 T = TypeVar("T")
@@ -126,11 +126,12 @@ def _check(password: str, stored: str | None) -> tuple[bool, str | None]:
 
 def validate_new_password(password: str, *, email: str, display_name: str = "") -> None:
     """Django's validators (`AUTH_PASSWORD_VALIDATORS`). Raises `ValidationFailed`."""
-    owner = SimpleNamespace(username=display_name, email=email, first_name="", last_name="")
+    # Django's validators look at the attributes, and their labels, of a Django user.
+    owner = StaffUser(username=display_name, email=email)
     errors: list[FieldError] = []
     for validator in get_default_password_validators():
         try:
-            validator.validate(password, owner)  # type: ignore[arg-type]  # reads attributes alone
+            validator.validate(password, owner)
         except ValidationError as error:
             errors += [
                 FieldError("/password", str(part.code or "invalid_value"), text)
