@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.db import transaction
 from django.db.models import Q, QuerySet
@@ -88,20 +89,35 @@ class PanelsMixin:
         return response
 
 
+class ContentForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
+    """Content, as much of it as a game may have."""
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        model = self._meta.model
+        most = getattr(settings, f"STORE_MAX_{model._meta.verbose_name_plural}".upper())
+        game = values.get("game")
+        if game is not None and model._default_manager.filter(game=game).count() >= most:
+            self.add_error(None, f"A game has at most {most}, archived ones included.")
+        return values
+
+
 @admin.register(Currency)
 class CurrencyAdmin(GameContentAdmin):
+    form = ContentForm
     list_display = ("key", "name", "game", "initial", "max", "is_active")
     search_fields = ("key", "name")
 
 
 @admin.register(Item)
 class ItemAdmin(GameContentAdmin):
+    form = ContentForm
     list_display = ("key", "name", "game", "kind", "max_stack", "is_active")
     list_filter = ("game", "kind", "is_active")
     search_fields = ("key", "name")
 
 
-class OfferForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
+class OfferForm(ContentForm):
     """An offer, with the rules that the game's file has too."""
 
     class Meta:

@@ -67,12 +67,10 @@ class OfferFile(Input, frozen=True, omit_defaults=True):
     ends_at: Moment | None = None
 
 
-def _read(section: str, data: list[Any], kind: type[Any], most: int, report: Report) -> list[Any]:
+def _read(section: str, data: list[Any], kind: type[Any], report: Report) -> list[Any]:
     """(place, entry) of what is well formed; mistakes are reported."""
-    if len(data) > most:
-        report.error(f"/{section}", f"A game has at most {most}")
     entries: list[Any] = []
-    for index, raw in enumerate(data[:most]):
+    for index, raw in enumerate(data):
         try:
             entry = convert(raw, kind)
         except Problem as problem:
@@ -85,10 +83,17 @@ def _read(section: str, data: list[Any], kind: type[Any], most: int, report: Rep
 
 
 def _compare(
-    section: str, wanted: Mapping[str, dict[str, Any]], rows: Iterable[Any], report: Report
+    section: str,
+    wanted: Mapping[str, dict[str, Any]],
+    rows: Iterable[Any],
+    most: int,
+    report: Report,
 ) -> dict[str, dict[str, Any]]:
     """Report how `wanted` (key → fields) differs from the rows; returns what has to be written."""
     existing = {row.key: row for row in rows}
+    if len(wanted.keys() | existing.keys()) > most:
+        # Players may still have what is archived.
+        report.error(f"/{section}", f"A game has at most {most}, archived ones included")
     writes: dict[str, dict[str, Any]] = {}
     for key, fields in wanted.items():
         row = existing.get(key)
@@ -132,7 +137,7 @@ class CurrenciesSection:
     order = 10
 
     def plan(self, game: Game, data: list[Any], report: Report) -> Callable[[], None]:
-        entries = _read(self.name, data, CurrencyFile, settings.STORE_MAX_CURRENCIES, report)
+        entries = _read(self.name, data, CurrencyFile, report)
         for index, entry in entries:
             if entry.initial > entry.max:
                 report.error(f"/{self.name}/{index}/initial", "More than the currency's max")
@@ -146,7 +151,13 @@ class CurrenciesSection:
             }
             for _, entry in entries
         }
-        writes = _compare(self.name, wanted, Currency.objects.filter(game=game), report)
+        writes = _compare(
+            self.name,
+            wanted,
+            Currency.objects.filter(game=game),
+            settings.STORE_MAX_CURRENCIES,
+            report,
+        )
         return _apply(Currency, game, writes)
 
     def export(self, game: Game) -> list[dict[str, Any]]:
@@ -163,7 +174,7 @@ class ItemsSection:
     order = 20
 
     def plan(self, game: Game, data: list[Any], report: Report) -> Callable[[], None]:
-        entries = _read(self.name, data, ItemFile, settings.STORE_MAX_ITEMS, report)
+        entries = _read(self.name, data, ItemFile, report)
         report.keys[self.name] = {entry.key for _, entry in entries}
         wanted = {
             entry.key: {
@@ -174,7 +185,9 @@ class ItemsSection:
             }
             for _, entry in entries
         }
-        writes = _compare(self.name, wanted, Item.objects.filter(game=game), report)
+        writes = _compare(
+            self.name, wanted, Item.objects.filter(game=game), settings.STORE_MAX_ITEMS, report
+        )
         return _apply(Item, game, writes)
 
     def export(self, game: Game) -> list[dict[str, Any]]:
@@ -195,7 +208,7 @@ class OffersSection:
     order = 30
 
     def plan(self, game: Game, data: list[Any], report: Report) -> Callable[[], None]:
-        entries = _read(self.name, data, OfferFile, settings.STORE_MAX_OFFERS, report)
+        entries = _read(self.name, data, OfferFile, report)
         currencies = _known("currencies", Currency, game, report)
         items = _known("items", Item, game, report)
         for index, entry in entries:
@@ -203,7 +216,9 @@ class OffersSection:
                 report.error(f"/{self.name}/{index}{pointer}", message)
         report.keys[self.name] = {entry.key for _, entry in entries}
         wanted = {entry.key: self._fields(entry) for _, entry in entries}
-        writes = _compare(self.name, wanted, Offer.objects.filter(game=game), report)
+        writes = _compare(
+            self.name, wanted, Offer.objects.filter(game=game), settings.STORE_MAX_OFFERS, report
+        )
         return _apply(Offer, game, writes)
 
     def _fields(self, entry: OfferFile) -> dict[str, Any]:

@@ -23,7 +23,8 @@ POST = """
 --
 -- Lines: p_modes 'earned' and 'paid' credit the wallet (a debt is repaid first), 'spend' debits it
 -- (earned before paid), 'refund' debits it (paid before earned) and may leave a debt.
--- p_quantities are signed. p_clip: what does not fit below a maximum is left out, not refused.
+-- p_quantities are signed. p_most_stacks: how many stacks a player may have, where that has to be
+-- looked at. p_clip: what does not fit below a maximum is left out, not refused.
 --
 -- status: posted, replayed (the key was used for the same: posted_id is the first outcome),
 -- key_reused (for something else), no_player, insufficient_funds, balance_limit,
@@ -34,7 +35,8 @@ CREATE FUNCTION store_post(
     p_id uuid, p_game uuid, p_player uuid, p_kind text, p_key text, p_fingerprint bytea,
     p_reason text, p_reference text,
     p_currencies bigint[], p_amounts bigint[], p_modes text[], p_accounts text[], p_maxima bigint[],
-    p_items bigint[], p_quantities bigint[], p_stack_maxima bigint[], p_clip boolean,
+    p_items bigint[], p_quantities bigint[], p_stack_maxima bigint[], p_most_stacks int,
+    p_clip boolean,
     OUT status text, OUT subject bigint, OUT posted_id uuid, OUT posted_at timestamptz,
     OUT wallet_currencies bigint[], OUT wallet_paid bigint[], OUT wallet_earned bigint[],
     OUT amounts bigint[], OUT quantities bigint[], OUT stacks bigint[]
@@ -53,6 +55,7 @@ DECLARE
     v_opened boolean := false;
     v_amount bigint;
     v_room bigint;
+    v_held bigint;
     v_p bigint;
     v_e bigint;
     i int;
@@ -170,6 +173,18 @@ BEGIN
                 END IF;
                 v_amount := greatest(0, p_stack_maxima[i] - v_room);
             END IF;
+            IF v_amount > 0 AND n IS NULL AND p_most_stacks IS NOT NULL THEN
+                v_held := coalesce(
+                    v_held, (SELECT count(*) FROM store_stack s WHERE s.player_id = p_player)) + 1;
+                IF v_held > p_most_stacks THEN
+                    IF NOT p_clip THEN
+                        status := 'stack_limit';
+                        subject := p_items[i];
+                        RETURN;
+                    END IF;
+                    v_amount := 0;
+                END IF;
+            END IF;
             quantities := quantities || v_amount;
             stacks := stacks || (v_room + v_amount);
         END LOOP;
@@ -240,7 +255,7 @@ BEGIN
     PERFORM store_post(
         store_uuid7(), p_game, p_player, 'initial', 'initial:' || p_player || ':' || p_currency,
         NULL, 'initial', '', ARRAY[p_currency], ARRAY[v_initial], ARRAY['earned'],
-        ARRAY['source:initial'], ARRAY[v_initial], '{}', '{}', '{}', false);
+        ARRAY['source:initial'], ARRAY[v_initial], '{}', '{}', '{}', NULL, false);
     RETURN true;
 END $$;
 """

@@ -11,7 +11,8 @@ CREATE FUNCTION store_buy(
     p_id uuid, p_game uuid, p_player uuid, p_kind text, p_key text, p_fingerprint bytea,
     p_reason text, p_reference text,
     p_currencies bigint[], p_amounts bigint[], p_modes text[], p_accounts text[], p_maxima bigint[],
-    p_items bigint[], p_quantities bigint[], p_stack_maxima bigint[], p_clip boolean,
+    p_items bigint[], p_quantities bigint[], p_stack_maxima bigint[], p_most_stacks int,
+    p_clip boolean,
     p_offer uuid, p_quantity int, p_limit int, p_price jsonb, p_granted jsonb, p_session uuid,
     OUT status text, OUT subject bigint, OUT posted_id uuid, OUT posted_at timestamptz,
     OUT wallet_currencies bigint[], OUT wallet_paid bigint[], OUT wallet_earned bigint[],
@@ -39,7 +40,8 @@ BEGIN
 
     v_posting := store_post(
         p_id, p_game, p_player, p_kind, p_key, p_fingerprint, p_reason, p_reference, p_currencies,
-        p_amounts, p_modes, p_accounts, p_maxima, p_items, p_quantities, p_stack_maxima, p_clip);
+        p_amounts, p_modes, p_accounts, p_maxima, p_items, p_quantities, p_stack_maxima,
+        p_most_stacks, p_clip);
     status := v_posting.status;
     subject := v_posting.subject;
     posted_id := v_posting.posted_id;

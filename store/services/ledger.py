@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Literal, NoReturn
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection, transaction
 
 from config.api.problems import IdempotencyKeyReused, NotFound
@@ -29,7 +30,7 @@ POST_SQL = """
     FROM store_post(
         %s::uuid, %s::uuid, %s::uuid, %s::text, %s::text, %s::bytea, %s::text, %s::text,
         %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::bigint[],
-        %s::bigint[], %s::bigint[], %s::bigint[], %s::boolean)
+        %s::bigint[], %s::bigint[], %s::bigint[], %s::int, %s::boolean)
 """
 
 
@@ -147,6 +148,7 @@ def post_parameters(
     transaction_id: UUID | None = None,
 ) -> list[Any]:
     """The parameters of `store_post`, for statements that call it inside another function."""
+    most_stacks: int = settings.STORE_MAX_STACKS
     return [
         transaction_id or uuid7(),
         game_id,
@@ -164,6 +166,8 @@ def post_parameters(
         [line.item.id for line in stack_lines],
         [line.quantity for line in stack_lines],
         [line.item.max_stack for line in stack_lines],
+        # Where a game can't have more items than that, nobody can have too many stacks.
+        most_stacks if most_stacks < settings.STORE_MAX_ITEMS else None,
         overflow == "clip",
     ]
 

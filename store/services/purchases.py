@@ -30,7 +30,7 @@ BUY_SQL = """
     FROM store_buy(
         %s::uuid, %s::uuid, %s::uuid, %s::text, %s::text, %s::bytea, %s::text, %s::text,
         %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::bigint[],
-        %s::bigint[], %s::bigint[], %s::bigint[], %s::boolean,
+        %s::bigint[], %s::bigint[], %s::bigint[], %s::int, %s::boolean,
         %s::uuid, %s::int, %s::int, %s::jsonb, %s::jsonb, %s::uuid)
 """
 

@@ -249,3 +249,24 @@ def test_content__key_and_game_of_what_exists__are_fixed(shop: Shop) -> None:
     assert answer.status_code == 302, answer.context["adminform"].form.errors
     row = Offer.objects.get(pk=shop.koi_offer.pk)
     assert (row.key, row.price) == ("koi", {"petals": 5})
+
+
+@pytest.mark.parametrize(
+    ("model", "fields"),
+    [
+        ("currency", {"name": "X", "initial": "0", "max": "5", "is_active": "on"}),
+        ("item", {"name": "X", "kind": "durable", "max_stack": "5", "is_active": "on"}),
+        ("offer", OFFER),
+    ],
+)
+def test_content__as_much_as_a_game_may_have__no_more(
+    shop: Shop, settings: Any, model: str, fields: dict[str, str]
+) -> None:
+    client, url = signed_in(), reverse(f"admin:store_{model}_add")
+    for number, status in ((3, 302), (3, 200)):
+        for name in ("STORE_MAX_CURRENCIES", "STORE_MAX_ITEMS", "STORE_MAX_OFFERS"):
+            setattr(settings, name, number)
+        answer = client.post(url, fields | {"game": str(shop.game.pk), "key": f"new{status}"})
+        assert answer.status_code == status
+        refused = "at most 3, archived ones included" in answer.content.decode()
+        assert refused is (status == 200)

@@ -255,3 +255,19 @@ def test_open_wallet__gives_beginning_balances_once(
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM store_transaction WHERE kind = 'initial'")
         assert cursor.fetchone() == (1,)
+
+
+def test_post__more_stacks_than_a_player_may_have__refused_or_left_out(
+    shop: Shop, player: Player, settings: Any
+) -> None:
+    settings.STORE_MAX_STACKS = 1
+    both = [stack_line(shop, "koi", 1), stack_line(shop, "seeds", 1)]
+    with pytest.raises(StackLimit):
+        post(shop, player, *both)
+
+    assert post(shop, player, *both, overflow="clip").quantities == [1, 0]
+    assert post(shop, player, both[0]).stacks == [2]
+    with pytest.raises(StackLimit):
+        post(shop, player, both[1])
+    settings.STORE_MAX_STACKS = 2
+    assert post(shop, player, both[1]).stacks == [1]
