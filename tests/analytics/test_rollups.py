@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 import time_machine
+from django.core.management import call_command
+from django.core.management.base import CommandError
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
@@ -160,7 +162,10 @@ def test_pseudonyms__of_a_day_without_salt__are_not_made_again(game: Game) -> No
 
 
 def test_day__counts_players_with_and_without_consent_once_each(game: Game) -> None:
-    players = [consenting(game, country="DE"), PlayerFactory(game=game, country="FR")]
+    players: list[Player] = [
+        consenting(game, country="DE"),
+        PlayerFactory(game=game, country="FR"),
+    ]
     tester = consenting(game, is_tester=True)
     for player in [*players, tester]:
         record(player, "player_created")
@@ -400,3 +405,22 @@ def test_metrics__cost_the_same_for_one_and_for_many_days(game: Game, reader: Ap
         assert len(answer.json()["results"]) == days + 1
         counts.append(len(queries))
     assert counts[0] == counts[1] <= 4
+
+
+# --- the command ---------------------------------------------------------------------------
+
+
+def test_command__computes_what_is_new_or_the_days_asked_for(
+    game: Game, other_game: Game, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record(consenting(game), "score", ago=timedelta(days=40))
+    first = today() - timedelta(days=41)
+
+    call_command("roll_up")
+    assert capsys.readouterr().out.count(" days") == 2
+    call_command("roll_up", game=game.slug, first=first)
+
+    assert f"{game.slug}: 42 days" in capsys.readouterr().out
+    assert figures(game, "events", day=today() - timedelta(days=40)) == {"": 1}
+    with pytest.raises(CommandError, match="no game"):
+        call_command("roll_up", game="nope")
