@@ -54,7 +54,7 @@ class Outcome:
 
 def examples_in(text: str) -> list[Example]:
     """The page's curl examples, in order."""
-    found = []
+    found: list[Example] = []
     for block in _BLOCK.findall(text):
         if re.search(r"^\s*(\w+=\$\()?curl ", block, re.MULTILINE):
             said = _EXPECTED.search(block)
