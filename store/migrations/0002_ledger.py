@@ -247,15 +247,24 @@ CREATE FUNCTION store_open(p_game uuid, p_player uuid, p_currency bigint) RETURN
 LANGUAGE plpgsql AS $$
 DECLARE
     v_initial bigint;
+    v_key text;
+    v_posting record;
 BEGIN
-    SELECT initial INTO v_initial FROM store_currency WHERE id = p_currency AND game_id = p_game;
+    SELECT initial, key INTO v_initial, v_key
+    FROM store_currency WHERE id = p_currency AND game_id = p_game;
     IF coalesce(v_initial, 0) = 0 THEN
         RETURN false;
     END IF;
-    PERFORM store_post(
+    v_posting := store_post(
         store_uuid7(), p_game, p_player, 'initial', 'initial:' || p_player || ':' || p_currency,
         NULL, 'initial', '', ARRAY[p_currency], ARRAY[v_initial], ARRAY['earned'],
         ARRAY['source:initial'], ARRAY[v_initial], '{}', '{}', '{}', NULL, false);
+    IF v_posting.status = 'posted' THEN
+        PERFORM analytics_record(
+            p_game, p_player, 'currency_source',
+            jsonb_build_object('currency', v_key, 'amount', v_initial, 'account',
+                               'source:initial'));
+    END IF;
     RETURN true;
 END $$;
 """
@@ -420,7 +429,7 @@ UNDO += "".join(
 
 
 class Migration(migrations.Migration):
-    dependencies = [("store", "0001_initial")]
+    dependencies = [("store", "0001_initial"), ("analytics", "0002_functions")]
 
     operations = [
         migrations.RunSQL(

@@ -86,6 +86,6 @@ END $$;
 
 
 class Migration(migrations.Migration):
-    dependencies = [("store", "0002_ledger"), ("analytics", "0002_functions")]
+    dependencies = [("store", "0002_ledger")]
 
     operations = [migrations.RunSQL(BUY, "DROP FUNCTION store_buy")]

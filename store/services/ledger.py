@@ -39,7 +39,7 @@ class Line:
     """An amount (above 0) between a player's wallet and an account of the game.
 
     mode   "earned", "paid": into the wallet, as that kind of money (a debt is repaid first);
-           "spend": out of it, earned before paid (docs/adr/0021);
+           "spend": out of it, earned before paid (docs/adr/0024);
            "refund": out of it, paid before earned, below zero if it must be
     """
 

@@ -144,7 +144,7 @@ def _parameters(
 ) -> tuple[list[ledger.Line], list[ledger.StackLine], dict[str, int], dict[str, dict[str, int]]]:
     """The lines of `quantity` of the offer, what it costs, and what it grants.
 
-    What was bought with virtual currency is earned, whatever it was paid with (docs/adr/0021).
+    What was bought with virtual currency is earned, whatever it was paid with (docs/adr/0024).
     """
     price = {key: amount * quantity for key, amount in offer.price.items()}
     currencies = {key: amount * quantity for key, amount in offer.currencies.items()}

@@ -445,12 +445,20 @@ def test_purchase__server_events_are_written_with_it(
             "offer": "seeds",
         },
     }
+    assert given_at_first() == [{"currency": "petals", "amount": 100, "account": "source:initial"}]
     give(player_client.player_id, {"gems": 3}, {"koi": 1}, reference="quest")
     player_client.post("/v1/store/inventory/seeds/consume", {})
     found = events()
     assert found["grant"]["currencies"] == {"gems": 3}
     assert found["currency_source"]["amount"] == 3
     assert found["consume"] == {"item": "seeds", "quantity": 1, "left": 9}
+
+
+def given_at_first() -> list[dict[str, Any]]:
+    from analytics.models import Event
+
+    rows = Event.objects.filter(name="currency_source", props__account="source:initial")
+    return list(rows.values_list("props", flat=True))
 
 
 def events() -> dict[str, dict[str, Any]]:
