@@ -88,7 +88,7 @@ def columns(model: type[models.Model]) -> Iterator[str]:
     for field in model._meta.concrete_fields:
         if isinstance(field, models.CompositePrimaryKey):
             continue
-        target: models.Field[object, object] = field
+        target: "models.Field[object, object]" = field
         while isinstance(target, models.ForeignKey):
             target = target.target_field
         keys = [
@@ -104,7 +104,7 @@ def columns(model: type[models.Model]) -> Iterator[str]:
         yield " ".join(filter(None, (kind, field.column, ",".join(keys))))
 
 
-def is_enforced(field: models.Field[object, object]) -> bool:
+def is_enforced(field: "models.Field[object, object]") -> bool:
     """Whether PostgreSQL holds it: not every column that points somewhere has a constraint."""
     return isinstance(field, models.ForeignKey) and bool(getattr(field, "db_constraint", True))
 
