@@ -15,7 +15,7 @@ from config.api.views import ApiViewSet, answer, endpoint
 from config.api.wire import Input, Output
 
 
-class Thing(Input):
+class Thing(Input, frozen=True):
     name: Annotated[str, msgspec.Meta(max_length=20)] = "x"
 
 

@@ -117,13 +117,9 @@ def test_body__over_the_limit__too_large(anonymous: ApiClient, settings: Any) ->
 
 
 def test_body__two_gigabytes_declared__refused_before_reading(anonymous: ApiClient) -> None:
+    declared: dict[str, Any] = {"CONTENT_LENGTH": str(2 << 30), "wsgi.input": io.BytesIO()}
     answer = anonymous.client.generic(
-        "POST",
-        "/v1/probe",
-        b"",
-        content_type="application/json",
-        CONTENT_LENGTH=str(2 << 30),
-        **{"wsgi.input": io.BytesIO()},
+        "POST", "/v1/probe", b"", content_type="application/json", **declared
     )
     assert_problem(answer, 413, "body_too_large")
 

@@ -95,12 +95,12 @@ def test_strict_json__escaped_backslash_before_u0000__is_text() -> None:
     assert strict_json(rb'["\\u0000", "\\ud800"]') == ["\\u0000", "\\ud800"]
 
 
-class Part(Input):
+class Part(Input, frozen=True):
     name: Annotated[str, msgspec.Meta(max_length=3)]
     count: Int64 = 0
 
 
-class Whole(Input):
+class Whole(Input, frozen=True):
     parts: list[Part]
     note: str | None = None
 
@@ -130,7 +130,7 @@ def test_convert__wrong_shape__names_the_place(value: Any, pointer: str, code: s
 
 
 def request_of(body: bytes, **headers: str) -> Any:
-    meta = {f"HTTP_{name.upper()}": value for name, value in headers.items()}
+    meta: dict[str, Any] = {f"HTTP_{name.upper()}": value for name, value in headers.items()}
     return RequestFactory().generic(
         "POST", "/", body, content_type=headers.pop("kind", "application/json"), **meta
     )
