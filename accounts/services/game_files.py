@@ -98,7 +98,7 @@ def apply(*, text: str, dry_run: bool = False, new_server_key: bool = False) -> 
     """Make a game what the file says. Raises `DefinitionError`, `TooManyServerKeys`.
 
     A definition that a section of the file no longer has is archived; a section that the file
-    lacks is left alone. A dry run does all of it, and takes it back.
+    lacks is left alone. A dry run checks and compares all of it, and leaves nothing behind.
     """
     data = read_file(text)
     report = Report()
@@ -111,7 +111,7 @@ def apply(*, text: str, dry_run: bool = False, new_server_key: bool = False) -> 
         steps = _plan_sections(game, data, report)
         if report.errors:
             raise DefinitionError(report.errors)
-        for step in steps:
+        for step in steps if not dry_run else ():
             step()
         server_key = None
         if is_new or new_server_key:
@@ -192,7 +192,7 @@ def _check_game(part: Any, report: Report) -> dict[str, str]:
         report.error("/game/slug", "A slug has 1 to 50 of a–z, 0–9 and -")
     if not isinstance(name, str) or not 1 <= len(name.strip()) <= 100:
         report.error("/game/name", "A name has 1 to 100 characters")
-    if zone not in available_timezones():
+    if not isinstance(zone, str) or zone not in available_timezones():
         report.error("/game/timezone", "This is no IANA time zone")
     return {"slug": str(slug), "name": str(name).strip(), "timezone": str(zone)}
 
