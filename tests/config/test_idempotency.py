@@ -27,7 +27,7 @@ OWNER = UUID(int=1)
 
 
 def request(body: bytes = b"{}", key: str | None = "k", owner: UUID = OWNER) -> Any:
-    meta: dict[str, Any] = {} if key is None else {"HTTP_IDEMPOTENCY_KEY": key}
+    headers = {} if key is None else {"Idempotency-Key": key}
     made = RequestFactory().generic("POST", "/v1/things", body, headers=headers)
     made.raw_body = body  # type: ignore[attr-defined]
     made.caller = Caller(kind="player", game_id=OWNER, limit_id="", player_id=owner)  # type: ignore[attr-defined]
