@@ -111,7 +111,7 @@ def table(results: Sequence[Result], about: Mapping[str, Any]) -> str:
         "",
         "Medians. `floor` is a bare WSGI callable under the same server, measured in turn with the",
         "scenario. CPU in microseconds a request; `others`: cores used by processes that have",
-        f"nothing to do with the run, at worst (above {NOISE} it is noisy: compare only the shares).",
+        f"nothing to do with the run, at worst (above {NOISE} it is noisy: compare the shares).",
         "",
         _line(HEADINGS),
         _line(["---"] * 2 + ["--:"] * (len(HEADINGS) - 2)),

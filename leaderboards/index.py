@@ -20,11 +20,10 @@ import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
-from hashlib import sha1
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import RedisError
 
 from config import redis
 from config.redis import RedisAway
@@ -269,18 +268,18 @@ class Slice(NamedTuple):
 
 
 @cache
-def _sha(script: str) -> str:
-    return sha1(script.encode(), usedforsecurity=False).hexdigest()
+def _script(source: str) -> redis.Script:
+    return redis.Script(source)
 
 
 def _run(script: str, keys: Sequence[str], *arguments: Any) -> Any:
     """One round trip. Raises `RedisAway` for every failure: an index in doubt is not used."""
 
-    def use(client: Any) -> Any:
-        try:
-            return client.evalsha(_sha(script), len(keys), *keys, *arguments)
-        except NoScriptError:
-            return client.eval(script, len(keys), *keys, *arguments)
+    loaded = _script(script)
+
+    def use(_: Any) -> Any:
+        (reply,) = redis.round_trip(loaded.command(keys, arguments), scripts=(loaded,))
+        return reply
 
     try:
         return redis.call(use, purpose="ranks")
