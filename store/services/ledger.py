@@ -19,6 +19,7 @@ from config.api.problems import IdempotencyKeyReused, NotFound
 from config.db.ids import uuid7
 from store.catalogue import Currency, Item, catalogue
 from store.errors import BalanceLimit, InsufficientFunds, InsufficientItems, StackLimit
+from store.metrics import REFUSALS
 from store.models import Account, Transaction
 
 Mode = Literal["earned", "paid", "spend", "refund"]
@@ -218,6 +219,7 @@ def open_wallet(*, game_id: UUID, player_id: UUID) -> tuple[Money, ...]:
 
 def refuse(game_id: UUID, status: str, subject: int | None) -> NoReturn:
     """Raise the problem that a status of `store_post` stands for."""
+    REFUSALS.labels(status).inc()
     content = catalogue(game_id)
     if status in ("insufficient_funds", "balance_limit"):
         currency = content.currency_keys.get(subject or 0, "")

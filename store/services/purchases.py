@@ -20,7 +20,7 @@ from store.errors import (
     OfferNotAvailable,
     PriceChanged,
 )
-from store.metrics import PURCHASES
+from store.metrics import PURCHASES, REFUSALS
 from store.models import INT64_MAX, MAX_STACK, Account, Purchase, Transaction
 from store.services import ledger
 
@@ -111,6 +111,7 @@ def purchase(
             )
             row = cursor.fetchone()
         if row[0] == "limit_reached":
+            REFUSALS.labels("limit_reached").inc()
             raise LimitReached(f"{row[1]} of this offer are left to buy", left=row[1])
         posting = ledger.read_posting(game_id, row)
         if hooked and not posting.replayed:
