@@ -8,9 +8,10 @@ from uuid import UUID
 import msgspec
 import pytest
 from django.db import connection, transaction
+from django.utils import timezone
 
 from accounts.models import Game
-from analytics.models import ActivePlayer, DailyFigure, Event, EventId
+from analytics.models import ActivePlayer, DailyFigure, Event, EventId, RollupProgress
 from analytics.services import batches, rollups
 from analytics.services.batches import NewEvent, bucket_of
 from config import events
@@ -93,9 +94,10 @@ def test_overlapping_batches_in_opposite_order__neither_fails(game: Game) -> Non
         batch = new_events(100)
         turned = batch[::-1]
 
-        accepted = at_once(
-            8, lambda n, a=batch, b=turned: store(game, player.pk, a if n % 2 else b)
-        )
+        def send(n: int, a: list[Any] = batch, b: list[Any] = turned) -> Any:
+            return store(game, player.pk, a if n % 2 else b)
+
+        accepted = at_once(8, send)
 
         assert sum(n for n in accepted if isinstance(n, int)) == 100, accepted
 
@@ -206,12 +208,12 @@ def test_update__killed_before_it_notes_its_progress__counts_nothing_twice(
         raise KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr(rollups.RollupProgress.objects, "update_or_create", killed)
+        patch.setattr(RollupProgress.objects, "update_or_create", killed)
         with pytest.raises(KilledError):
             rollups.update(game_id=game.pk)
     store(game, player.pk, new_events(1))
     later = datetime.now(UTC) + timedelta(minutes=1)
-    monkeypatch.setattr(rollups.timezone, "now", lambda: later)
+    monkeypatch.setattr(timezone, "now", lambda: later)
     rollups.update(game_id=game.pk)
     rollups.update(game_id=game.pk)
 

@@ -108,7 +108,8 @@ def _instance(schema: dict[str, Any], known: dict[str, Any]) -> Any:
 def all_operations() -> list[Operation]:
     """All that `@endpoint` declared, by address and method."""
     found = []
-    for _, regex, method, callback in EndpointEnumerator().get_api_endpoints():
+    enumerator: Any = EndpointEnumerator()
+    for _, regex, method, callback in enumerator.get_api_endpoints():
         action = getattr(callback, "actions", {}).get(method.lower())
         contract = getattr(getattr(callback.cls, action or "", None), "contract", None)
         if contract is not None:

@@ -106,7 +106,8 @@ def test_body__with_an_unknown_field(operation: Operation, world: World) -> None
 def test_body__with_each_field_of_a_wrong_type(operation: Operation, world: World) -> None:
     """Booleans are no integers, numbers no strings; the pointer says which field it was."""
     for name in operation.body():
-        for wrong in (True, 1.5, -(2**63), [[]], {"": {}}, None):
+        wrongs: tuple[Any, ...] = (True, 1.5, -(2**63), [[]], {"": {}}, None)
+        for wrong in wrongs:
             answer = send(world, operation, {**operation.body(), name: wrong})
             assert answer.status_code < 500, (name, wrong, answer.content)
             if answer.status_code == 400 and answer.json().get("errors"):
@@ -129,14 +130,17 @@ def test_body__too_large(operation: Operation, world: World) -> None:
     answer = send(world, operation, b'"' + b"x" * limit + b'"')
     assert_problem(answer, 413, "body_too_large")
     request = caller(world, operation)
+    extra: dict[str, Any] = {
+        "CONTENT_TYPE": (operation.contract.raw_body or ("application/json",))[0],
+        "CONTENT_LENGTH": str(DECLARED),
+        "wsgi.input": NothingMore(),
+    }
     declared = request.client.generic(
         operation.method,
         operation.path(**world.names),
         b"",
         headers={**request.headers, "If-None-Match": "*"},
-        CONTENT_TYPE=(operation.contract.raw_body or ("application/json",))[0],
-        CONTENT_LENGTH=str(DECLARED),
-        **{"wsgi.input": NothingMore()},
+        **extra,
     )
     assert_problem(declared, 413, "body_too_large")
 

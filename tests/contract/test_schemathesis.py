@@ -74,14 +74,15 @@ def failures(stream: Any) -> Iterator[str]:
         elif isinstance(event, events.ScenarioFinished) and event.status == Status.FAILURE:
             for case_id, checks in event.recorder.checks.items():
                 for check in checks:
-                    if check.status == Status.FAILURE:
+                    if check.failure_info is not None:
                         failure = check.failure_info.failure
+                        answer = event.recorder.interactions[case_id].response
                         yield "\n".join(
                             (
                                 f"{event.phase.value} {check.name}: {failure.title}",
                                 failure.message,
                                 event.recorder.cases[case_id].value.as_curl_command(),
-                                repr(event.recorder.interactions[case_id].response.content[:300]),
+                                repr(answer.content[:300] if answer else None),
                             )
                         )
 

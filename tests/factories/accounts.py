@@ -59,7 +59,9 @@ def publishable_key(game: Game) -> str:
 def secret_key(game: Game, scopes: Sequence_[str] | None = None) -> str:
     """The text of a new secret key, with all scopes unless told."""
     text = f"sk_{secrets.token_urlsafe(32)}"
-    ApiKeyFactory.create(game=game, text=text, scopes=sorted(keys.SCOPES if scopes is None else scopes))
+    ApiKeyFactory.create(
+        game=game, text=text, scopes=sorted(keys.SCOPES if scopes is None else scopes)
+    )
     definitions.changed(game.pk)
     return text
 
