@@ -116,7 +116,7 @@ class EventsView(UnfoldModelAdminViewMixin, TemplateView):  # type: ignore[misc]
             context["empty"] = "That took too long: ask for fewer days, or for one player."
             return
         context["table"] = {
-            "headers": ["Time (UTC)", "Event", "Player", "From", "Where", "Properties"],
+            "headers": ["Time (UTC)", "Event", "Player", "Source", "Where", "Properties"],
             "rows": [event_row(event) for event in found[:PAGE]],
         }
         if len(found) > PAGE:
@@ -165,7 +165,7 @@ def player_panel(player: Player) -> Panel:
     query = urlencode({"game": player.game_id, "player": player.pk})
     note = "" if player.analytics_consent else "Without analytics consent, events name no player."
     return Panel(
-        columns=["Time (UTC)", "Event", "From", "Where", "Properties"],
+        columns=["Time (UTC)", "Event", "Source", "Where", "Properties"],
         rows=rows,
         more_url=f"{reverse('admin:analytics_events')}?{query}",
         note=note,

@@ -88,7 +88,7 @@ def columns(model: type[models.Model]) -> Iterator[str]:
     for field in model._meta.concrete_fields:
         if isinstance(field, models.CompositePrimaryKey):
             continue
-        target: "models.Field[object, object]" = field
+        target: models.Field[object, object] = field
         while isinstance(target, models.ForeignKey):
             target = target.target_field
         keys = [
