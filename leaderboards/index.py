@@ -20,6 +20,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
+from itertools import chain
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -31,7 +32,7 @@ from leaderboards.metrics import INDEX_FAILURES
 from leaderboards.order import EPOCH, MEMBER_BYTES, MICROSECOND, Position, pack, pack_key
 
 LEASE_MS = 15_000
-BATCH = 250
+BATCH = 500
 
 _PUT = """
 local function parse(value)
@@ -244,9 +245,13 @@ class Change(NamedTuple):
     version: int
     ranked: bool
 
-    def arguments(self) -> tuple[bytes, bytes, int, int]:
+    def packed(self) -> "Packed":
         key = pack_key(self.order_key, self.achieved_at)
         return self.player_id.bytes, key, self.version, int(self.ranked)
+
+
+# What the scripts take: the player's 16 bytes, the first 16 of the member, version, ranked (0, 1).
+Packed = tuple[bytes, bytes, int, int]
 
 
 class Standing(NamedTuple):
@@ -314,15 +319,15 @@ def _standing(answer: list[int]) -> Standing:
 
 def apply(season_id: UUID, change: Change) -> Standing:
     """Put a committed change into the index; the ranks before and after. Raises `NotReady`."""
-    return _standing(_run(_APPLY, keys_of(season_id), *change.arguments()))
+    return _standing(_run(_APPLY, keys_of(season_id), *change.packed()))
 
 
 def peek(season_id: UUID, change: Change) -> Standing:
     """What `apply` would answer, without changing anything. Raises `NotReady`."""
-    return _standing(_run(_PEEK, keys_of(season_id), *change.arguments()))
+    return _standing(_run(_PEEK, keys_of(season_id), *change.packed()))
 
 
-def apply_many(season_id: UUID, changes: Sequence[Change], *, token: str = "") -> int:
+def apply_many(season_id: UUID, changes: Sequence[Packed], *, token: str = "") -> int:
     """Put committed changes in; how many were news to the index.
 
     With a builder's `token` they go into what it builds. -1: the build has been taken over,
@@ -331,7 +336,7 @@ def apply_many(season_id: UUID, changes: Sequence[Change], *, token: str = "") -
     keys = keys_of(season_id)
     done = 0
     for start in range(0, len(changes), BATCH):
-        arguments = [part for c in changes[start : start + BATCH] for part in c.arguments()]
+        arguments = chain.from_iterable(changes[start : start + BATCH])
         changed = int(_run(_APPLY_MANY, keys, token, *arguments))
         if changed < 0:
             return -1

@@ -269,7 +269,7 @@ def test_killed_builder__is_taken_over_after_its_lease(
     assert ranks.rebuild(season.id)
     # The dead one wakes up: what it wants to write is refused.
     change = index.Change(player, 0, timezone.now(), 9, ranked=True)
-    assert index.apply_many(season.id, [change], token=dead) == -1
+    assert index.apply_many(season.id, [change.packed()], token=dead) == -1
     assert not index.finish_build(season.id, token=dead, mark=timezone.now())
     assert indexed(season.id) == [player]
 
