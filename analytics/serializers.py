@@ -145,12 +145,14 @@ def read_events(
     shift = now - sent_at if sent_at is not None else timedelta()
     if abs(shift) < CLOCK_TOLERANCE:
         shift = timedelta()
+    oldest = now - timedelta(seconds=settings.EVENT_MAX_AGE_SECONDS)
+    newest = now + timedelta(seconds=settings.EVENT_MAX_AHEAD_SECONDS)
     good: dict[UUID, NewEvent] = {}
     repeated = 0
     rejected: list[RejectedEvent] = []
     for index, value in enumerate(raw):
         try:
-            event = _read_event(value, shift, now)
+            event = _read_event(value, shift, oldest, newest)
         except _RejectedError as error:
             EVENTS.labels("rejected").inc()
             rejected.append(RejectedEvent(index=index, code=error.code, detail=error.detail[:300]))
@@ -162,7 +164,7 @@ def read_events(
     return list(good.values()), repeated, rejected
 
 
-def _read_event(value: Any, shift: timedelta, now: datetime) -> NewEvent:
+def _read_event(value: Any, shift: timedelta, oldest: datetime, newest: datetime) -> NewEvent:
     try:
         event = convert(value, EventIn)
     except (UnknownField, ValidationFailed) as error:
@@ -171,9 +173,9 @@ def _read_event(value: Any, shift: timedelta, now: datetime) -> NewEvent:
         at = event.at.astimezone(UTC) + shift
     except OverflowError:
         raise _RejectedError("too_old", "at: This is not a time that an event can have") from None
-    if at < now - timedelta(seconds=settings.EVENT_MAX_AGE_SECONDS):
+    if at < oldest:
         raise _RejectedError("too_old", f"at: Older than {settings.EVENT_MAX_AGE_SECONDS} seconds")
-    if at > now + timedelta(seconds=settings.EVENT_MAX_AHEAD_SECONDS):
+    if at > newest:
         raise _RejectedError(
             "too_far_ahead", f"at: More than {settings.EVENT_MAX_AHEAD_SECONDS} seconds ahead"
         )

@@ -1,19 +1,21 @@
 """Events that games send: stored once each, whatever is sent again, before the answer."""
 
 from collections.abc import Sequence
-from datetime import date
-from uuid import RFC_4122, UUID
+from datetime import date, timedelta
+from functools import lru_cache
+from uuid import UUID
 
 import msgspec
 from django.db import connection
 
 from analytics.metrics import EVENTS
 from config.api.problems import NotFound
-from config.db.ids import uuid7_time
 
 # Where ids go that are no UUIDv7 of a believable time (such as random ones).
 OTHER_IDS = date(9000, 1, 1)
-BELIEVABLE_YEARS = range(2025, 2100)
+FIRST_BELIEVABLE = date(2025, 1, 1)
+BELIEVABLE_DAYS = (date(2100, 1, 1) - date(1970, 1, 1)).days - 1
+MS_A_DAY = 86_400_000
 
 
 class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,11 +42,20 @@ def bucket_of(event_id: UUID) -> date:
     It depends on the id alone, never on when it came or on what else was sent. So an id always
     meets itself in one partition, whose unique index then holds for the whole table.
     """
-    if event_id.version == 7 and event_id.variant == RFC_4122:
-        made = uuid7_time(event_id) if event_id.int >> 80 < 4_102_444_800_000 else None
-        if made is not None and made.year in BELIEVABLE_YEARS:
-            return made.date().replace(day=1)
+    number = event_id.int
+    # Version 7, variant RFC 9562; the first 48 bits are milliseconds since 1970.
+    if number >> 76 & 0xF == 7 and number >> 62 & 0b11 == 0b10:
+        return _month(int(number >> 80) // MS_A_DAY)
     return OTHER_IDS
+
+
+@lru_cache(maxsize=1024)
+def _month(days: int) -> date:
+    """The first day of the month of a day, counted from 1970; `OTHER_IDS` for far-off ones."""
+    if days > BELIEVABLE_DAYS:
+        return OTHER_IDS
+    day = date(1970, 1, 1) + timedelta(days=days)
+    return day.replace(day=1) if day >= FIRST_BELIEVABLE else OTHER_IDS
 
 
 # One statement, so one round trip and one commit:

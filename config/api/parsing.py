@@ -110,13 +110,18 @@ _decoder = json.JSONDecoder(
 )
 
 
+# Unrolled, so that each string is one run in C: a batch of events has thousands.
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_BRACKET = re.compile(r"[\[\]{}]")
+
+
 def _depth(text: str) -> int:
     deepest = depth = 0
-    for match in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', text):
-        if (mark := match[0]) in "[{":
+    for mark in _BRACKET.findall(_STRING.sub("", text)):
+        if mark in "[{":
             depth += 1
             deepest = max(deepest, depth)
-        elif mark in "]}":
+        else:
             depth -= 1
     return deepest
 
