@@ -154,6 +154,7 @@ class SaveAdmin(PlayerSearchMixin, BigTableAdmin):
             field.choices = [
                 (row.version, f"{row.version} ({row.created_at:%Y-%m-%d %H:%M} UTC, {row.size} B)")
                 for row in _versions(save)
+                if row.version != save.version or save.deleted_at
             ]
 
         def act(given: dict[str, Any]) -> str:

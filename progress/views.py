@@ -11,7 +11,7 @@ from accounts.selectors import player_get
 from config.api import problems
 from config.api.callers import ApiRequest
 from config.api.pagination import Page, PageQuery, decode_cursor, encode_cursor
-from config.api.parsing import invalid
+from config.api.parsing import INT64_MAX, invalid
 from config.api.preconditions import etag, require_precondition
 from config.api.problems import NotFound
 from config.api.views import ApiViewSet, answer, endpoint
@@ -137,6 +137,13 @@ class SaveViewSet(ApiViewSet):
         return answer()
 
 
+def _number(number: int) -> int:
+    """A version's number from the address; one beyond 64 bits was never given to any."""
+    if number > INT64_MAX:
+        raise NotFound("There is no such version")
+    return number
+
+
 class SaveVersionViewSet(ApiViewSet):
     """The kept versions of a player's own saves."""
 
@@ -152,7 +159,7 @@ class SaveVersionViewSet(ApiViewSet):
         """Read one version of a save."""
         caller = request.caller
         save = selectors.save_version_read(
-            game_id=caller.game_id, player_id=caller.player, slot=slot, version=number
+            game_id=caller.game_id, player_id=caller.player, slot=slot, version=_number(number)
         )
         return bodies.save_answer(request, save)
 
@@ -174,7 +181,7 @@ class SaveVersionViewSet(ApiViewSet):
         state = save_history.restore(
             writer=_own(request),
             slot=slot,
-            version=number,
+            version=_number(number),
             precondition=require_precondition(request) if conditional else None,
         )
         return _written(state)

@@ -293,8 +293,9 @@ def test_restore__stale_or_unknown__refused(player_client: PlayerClient) -> None
     gone = player_client.post(restore, if_none_match="*")
     assert_problem(gone, 412, "version_conflict")
     assert player_client.post(restore, if_match="*").status_code == 200
-    for path in ("/v1/saves/main/versions/77/restore", "/v1/saves/other/versions/1/restore"):
-        assert_problem(player_client.post(path), 404, "not_found")
+    for path in ("main/versions/77", "other/versions/1", f"main/versions/{2**63}"):
+        assert_problem(player_client.post(f"/v1/saves/{path}/restore"), 404, "not_found")
+        assert_problem(player_client.get(f"/v1/saves/{path}"), 404, "not_found")
 
 
 def test_restore__same_idempotency_key__writes_one_version(player_client: PlayerClient) -> None:
