@@ -14,6 +14,7 @@ from unfold.decorators import action, display
 from unfold.widgets import (
     UnfoldAdminIntegerFieldWidget,
     UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
 )
 
@@ -48,7 +49,7 @@ from store.models import (
 )
 from store.services import grants
 
-PANELS_TEMPLATE = "admin/accounts/player/panels.html"
+PANELS_TEMPLATE = "admin/store/panels.html"
 PANEL_TEMPLATE = "admin/accounts/player/panel.html"
 
 
@@ -105,6 +106,7 @@ class ContentForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at 
 @admin.register(Currency)
 class CurrencyAdmin(GameContentAdmin):
     form = ContentForm
+    fields = ("game", "key", "name", "initial", "max", "is_active")
     list_display = ("key", "name", "game", "initial", "max", "is_active")
     search_fields = ("key", "name")
 
@@ -112,6 +114,7 @@ class CurrencyAdmin(GameContentAdmin):
 @admin.register(Item)
 class ItemAdmin(GameContentAdmin):
     form = ContentForm
+    fields = ("game", "key", "name", "kind", "max_stack", "is_active")
     list_display = ("key", "name", "game", "kind", "max_stack", "is_active")
     list_filter = ("game", "kind", "is_active")
     search_fields = ("key", "name")
@@ -123,6 +126,18 @@ class OfferForm(ContentForm):
     class Meta:
         model = Offer
         fields = "__all__"  # noqa: DJ007 (each of them is the designers')
+        widgets: ClassVar[Any] = {
+            name: UnfoldAdminTextareaWidget(attrs={"rows": 3})
+            for name in ("contents", "price", "products")
+        }
+        help_texts: ClassVar[Any] = {
+            "contents": '{"currencies": {"gems": 100}, "items": {"koi": 1}}',
+            "price": '{"petals": 50}: all of it is paid. Empty: not for virtual currency.',
+            "products": '{"apple": "com.example.gems", "google": "gems"}',
+            "reference_minor_units": "What it costs in real money, for charts: 99 for 0.99.",
+            "reference_currency": "Such as USD.",
+            "limit_per_player": "What was bought before counts.",
+        }
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
@@ -163,6 +178,17 @@ def _keys(model: Any, game: Game) -> set[str]:
 @admin.register(Offer)
 class OfferAdmin(GameContentAdmin):
     form = OfferForm
+    fields = (
+        ("game", "key"),
+        "contents",
+        "price",
+        "products",
+        ("reference_minor_units", "reference_currency"),
+        "limit_per_player",
+        "starts_at",
+        "ends_at",
+        "is_active",
+    )
     list_display = ("key", "game", "what", "cost", "limit_per_player", "window", "is_active")
     search_fields = ("key",)
 

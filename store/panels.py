@@ -7,7 +7,7 @@ from django.utils.html import format_html
 from accounts.backoffice import Panel
 from accounts.models import Player
 from store.catalogue import catalogue
-from store.models import Balance, Grant, Purchase, Stack
+from store.models import Balance, Grant, Purchase, Stack, Transaction
 
 SHOWN = 10
 SHOWN_OF_THE_LEDGER = 100
@@ -50,14 +50,14 @@ def purchases(player: Player) -> Panel:
     """The latest purchases, for the player's page."""
     rows = Purchase.objects.filter(player_id=player.pk).select_related("offer").order_by("-id")
     return Panel(
-        ("Purchase", "Offer", "Quantity", "Price", "When"),
+        ("When", "Offer", "Quantity", "Price", "Purchase"),
         [
             (
-                _link("store_purchase", row.pk),
+                row.created_at,
                 row.offer.key,
                 row.quantity,
                 amounts(row.price),
-                row.created_at,
+                _link("store_purchase", row.pk, short=True),
             )
             for row in rows[:SHOWN]
         ],
@@ -69,14 +69,14 @@ def grants(player: Player) -> Panel:
     """The latest grants, for the player's page."""
     rows = Grant.objects.filter(player_id=player.pk).order_by("-id")
     return Panel(
-        ("Grant", "What", "Reason", "By", "When"),
+        ("When", "What", "Reason", "By", "Grant"),
         [
             (
-                _link("store_grant", row.pk),
+                row.created_at,
                 amounts(row.currencies | row.items),
                 row.reason,
                 row.actor or row.source,
-                row.created_at,
+                _link("store_grant", row.pk, short=True),
             )
             for row in rows[:SHOWN]
         ],
@@ -143,7 +143,7 @@ def statement(player: Player) -> Panel:
                 paid,
                 earned,
                 int(after),
-                " · ".join(filter(None, (kind, reason if reason != kind else "", reference))),
+                cause(kind, reason, reference),
                 _link("store_transaction", transaction),
             )
             for at, currency, paid, earned, after, transaction, kind, reason, reference in rows
@@ -174,7 +174,7 @@ def item_history(player: Player) -> Panel:
                 keys.get(item, ""),
                 f"{quantity:+,}",
                 after,
-                " · ".join(filter(None, (kind, reason if reason != kind else "", reference))),
+                cause(kind, reason, reference),
                 _link("store_transaction", transaction),
             )
             for at, item, quantity, after, transaction, kind, reason, reference in rows
@@ -183,14 +183,22 @@ def item_history(player: Player) -> Panel:
     )
 
 
+def cause(kind: str, reason: str, reference: str) -> str:
+    """`purchase · koi`, `grant · achievement · green_thumb`."""
+    parts = (kind if kind == Transaction.Kind.GRANT else "", reason, reference)
+    return " · ".join(filter(None, parts))
+
+
 def amounts(values: dict[str, int]) -> str:
     """`50 petals, 1 koi`."""
     return ", ".join(f"{amount:,} {key}" for key, amount in values.items())
 
 
-def _link(model: str, pk: object) -> str:
+def _link(model: str, pk: object, *, short: bool = False) -> str:
+    """A link to the row; `short` shows the end of its id, which is what differs."""
     return format_html(
-        '<a class="text-primary-600 dark:text-primary-500" href="{}">{}</a>',
+        '<a class="text-primary-600 dark:text-primary-500" href="{}" title="{}">{}</a>',
         reverse(f"admin:{model}_change", args=[pk]),
         pk,
+        f"…{str(pk)[-6:]}" if short else pk,
     )
