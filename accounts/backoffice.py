@@ -20,7 +20,7 @@ from auditlog.models import LogEntry
 from django.core.paginator import Paginator
 from django.db import connection, models, transaction
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest
 from unfold.admin import ModelAdmin
 
 from accounts.models import Player
@@ -81,6 +81,13 @@ class RoleAdmin(ModelAdmin):  # type: ignore[misc]
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return may(request.user, "view", self.roles)
+
+    def object_or_404(self, request: HttpRequest, object_id: str) -> Any:
+        """What a detail action is about."""
+        found = self.get_object(request, object_id)
+        if found is None:
+            raise Http404("There is no such thing")
+        return found
 
 
 class ReadOnlyAdmin(RoleAdmin):

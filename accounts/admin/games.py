@@ -13,7 +13,6 @@ from accounts.confirmation import Confirmation, confirm
 from accounts.models import ApiKey, Game
 from accounts.roles import ADMINS, EVERYONE, Roles
 from accounts.services import keys
-from config.api.problems import NotFound
 
 
 @admin.register(Game)
@@ -116,9 +115,7 @@ class ApiKeyAdmin(RoleAdmin):
 
     @action(description="Revoke", url_path="revoke", permissions=["revoke"])
     def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        key = self.get_object(request, object_id)
-        if key is None:
-            raise NotFound
+        key = self.object_or_404(request, object_id)
         return confirm(
             self,
             request,

@@ -26,7 +26,6 @@ from accounts.models import Identity, Player, Sanction, Session
 from accounts.roles import EVERYONE, HELPERS, Roles, may
 from accounts.services import players, sanctions, sessions
 from config.api.preconditions import Precondition
-from config.api.problems import NotFound
 
 
 class SanctionForm(forms.Form):
@@ -110,15 +109,9 @@ class PlayerAdmin(PlayerSearchMixin, BigTableAdmin):
         response: HttpResponse = super().change_view(request, object_id, form_url, context)
         return response
 
-    def _player(self, request: HttpRequest, object_id: str) -> Player:
-        player: Player | None = self.get_object(request, object_id)
-        if player is None:
-            raise NotFound("There is no such player")
-        return player
-
     @action(description="Sanction", url_path="sanction", permissions=["help"])
     def sanction(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        player = self._player(request, object_id)
+        player: Player = self.object_or_404(request, object_id)
 
         def act(form: SanctionForm) -> None:
             sanctions.impose(
@@ -141,7 +134,7 @@ class PlayerAdmin(PlayerSearchMixin, BigTableAdmin):
 
     @action(description="Lift sanctions", url_path="lift", permissions=["help"])
     def lift(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        player = self._player(request, object_id)
+        player: Player = self.object_or_404(request, object_id)
         question = Confirmation(
             title=f"Lift all sanctions of {player}?",
             text="The player may sign in again. The sanctions stay on record.",
@@ -153,7 +146,7 @@ class PlayerAdmin(PlayerSearchMixin, BigTableAdmin):
 
     @action(description="Sign out everywhere", url_path="sign-out", permissions=["help"])
     def sign_out(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        player = self._player(request, object_id)
+        player: Player = self.object_or_404(request, object_id)
 
         def act(form: forms.Form) -> None:
             ended = sessions.revoke_all(player_id=player.pk, reason="staff")
@@ -170,7 +163,7 @@ class PlayerAdmin(PlayerSearchMixin, BigTableAdmin):
 
     @action(description="Tester on or off", url_path="tester", permissions=["help"])
     def tester(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        player = self._player(request, object_id)
+        player: Player = self.object_or_404(request, object_id)
         wanted = not player.is_tester
 
         def act(form: forms.Form) -> None:
@@ -189,7 +182,7 @@ class PlayerAdmin(PlayerSearchMixin, BigTableAdmin):
 
     @action(description="Rename", url_path="rename", permissions=["help"])
     def rename(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        player = self._player(request, object_id)
+        player: Player = self.object_or_404(request, object_id)
 
         def act(form: NameForm) -> None:
             renamed = players.update_profile(
@@ -273,9 +266,7 @@ class SanctionAdmin(PlayerSearchMixin, BigTableAdmin):
 
     @action(description="Lift", url_path="lift", permissions=["help"])
     def lift(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        sanction = self.get_object(request, object_id)
-        if sanction is None:
-            raise NotFound("There is no such sanction")
+        sanction: Sanction = self.object_or_404(request, object_id)
         question = Confirmation(
             title="Lift this sanction?",
             button="Lift",

@@ -22,7 +22,6 @@ from accounts.backoffice import ReadOnlyAdmin, RoleAdmin, audit
 from accounts.confirmation import Confirmation, confirm
 from accounts.models import StaffUser
 from accounts.roles import ADMINS, Roles
-from config.api.problems import NotFound
 
 # Their admins were registered by these imports; here is what replaces them.
 for module, model in (
@@ -91,9 +90,7 @@ class StaffUserAdmin(RoleAdmin, UserAdmin):  # type: ignore[type-arg]
 
     @action(description="Reset second factor", url_path="reset-2fa", permissions=["reset"])
     def reset_second_factor(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        user = self.get_object(request, object_id)
-        if user is None:
-            raise NotFound
+        user = self.object_or_404(request, object_id)
 
         def act(form: forms.Form) -> None:
             Authenticator.objects.filter(user=user).delete()

@@ -141,6 +141,23 @@ def test_bearer__counts_before_the_game_key(
 
 
 @pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Basic cm9iaW4="},
+        {"Authorization": "Api-Key sk_short"},
+        {"Authorization": "Api-Key " + "ä" * 46},
+        {"X-Game-Key": "pk_short"},
+    ],
+)
+def test_malformed__is_not_looked_up(headers: dict[str, str]) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        answer = ApiClient(headers).post("/v1/sessions/refresh", {"refresh": "x"})
+    assert_problem(answer, 401, "not_authenticated")
+    assert len(queries) == 0
+
+
+@pytest.mark.parametrize(
     ("address", "who"),
     [
         ("203.0.113.7", "203.0.113.7"),

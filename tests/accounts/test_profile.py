@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection
 from django.test.utils import CaptureQueriesContext
 
 from accounts import names
@@ -281,6 +281,17 @@ def test_set_tester__unknown_player() -> None:
     player = PlayerFactory.create()
     with pytest.raises(NotFound):
         players.set_tester(game_id=uuid7(), player_id=player.pk, is_tester=True)
+
+
+def test_update_profile__another_constraint_that_fails__is_not_hidden(game: Game) -> None:
+    player = PlayerFactory.create(game=game)
+    with pytest.raises(IntegrityError, match="accounts_player_tag"):
+        players.update_profile(
+            game_id=game.pk,
+            player_id=player.pk,
+            changes={"tag": names.TAGS},
+            expected=Precondition(any_version=True),
+        )
 
 
 def test_update_profile__any_version(game: Game) -> None:

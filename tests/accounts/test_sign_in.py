@@ -7,7 +7,7 @@ from uuid import UUID
 import jwt
 import pytest
 from django.conf import LazySettings
-from django.db import connection
+from django.db import IntegrityError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -16,6 +16,7 @@ from accounts.errors import InvalidCredentials, NameExhausted
 from accounts.models import Game, Identity, Player, Session
 from accounts.services import sanctions, sign_in
 from accounts.services.opening import Client
+from accounts.views import place_of
 from config import hooks
 from config.hooks import HookRefused
 from tests.factories.accounts import SECRET, GameFactory, IdentityFactory, PlayerFactory
@@ -446,6 +447,33 @@ def test_guest_names__all_taken__is_a_problem(game: Game, monkeypatch: pytest.Mo
         sign_in.with_device(
             game_id=game.pk, device_id="d", device_secret=SECRET, create=True, client=Client()
         )
+
+
+def test_register__with_a_name_whose_tag_is_taken__gets_another(
+    game: Game, game_client: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    PlayerFactory.create(game=game, display_name="Robin", tag=7)
+    monkeypatch.setattr(names, "random_tag", lambda: 7)
+    player = register(game_client, display_name="ROBIN").json()["player"]
+    assert player["tag"] != "0007"
+
+
+def test_create__another_constraint_that_fails__is_not_hidden(
+    game: Game, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names, "random_tag", lambda: names.TAGS)
+    with pytest.raises(IntegrityError, match="accounts_player_tag"):
+        sign_in.with_device(
+            game_id=game.pk, device_id="d", device_secret=SECRET, create=True, client=Client()
+        )
+
+
+@pytest.mark.parametrize(
+    ("address", "place"),
+    [("203.0.113.77", "203.0.113.0/24"), ("2001:db8:1:2::3", "2001:db8:1::/48"), ("?", "")],
+)
+def test_place__is_a_network(address: str, place: str) -> None:
+    assert place_of(address) == place
 
 
 def test_sign_in__of_a_game_that_is_switched_off__is_refused() -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 
 from accounts.models import StaffUser
 from accounts.services import staff
@@ -20,15 +20,12 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            user, generated, is_new = staff.create_or_update(
-                username=options["username"],
-                email=options["email"],
-                role=options["role"],
-                password=options["password"],
-            )
-        except ValueError as error:
-            raise CommandError(str(error)) from None
+        user, generated, is_new = staff.create_or_update(
+            username=options["username"],
+            email=options["email"],
+            role=options["role"],
+            password=options["password"],
+        )
         self.stdout.write(f"{'Made' if is_new else 'Updated'} {user.username} ({user.role})")
         if generated:
             self.stdout.write(f"Password: {generated}")
