@@ -47,6 +47,10 @@ def server(garden: Game, transport: Transport) -> ServerClient:
     return ServerClient(transport, secret_key(garden))
 
 
+# A status whose body ends before its time.
+CUT_SHORT = 299
+
+
 class Script:
     """What a server answers, one after another: (status, headers, body), or None to hang up.
 
@@ -89,6 +93,8 @@ def script() -> Iterator[Script]:
                 self.send_header(name, text)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
+            if status == CUT_SHORT:
+                data, self.close_connection = data[:-1], True
             self.wfile.write(data)
 
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = respond  # noqa: N815 (http.server's names)

@@ -11,19 +11,19 @@ from clients.python.evenkeel_client import (
     RateLimitedError,
     UnreachableError,
 )
-from tests.clients.conftest import Script
+from tests.clients.conftest import CUT_SHORT, Script
 
 BUSY = (503, {"Retry-After": "2"}, {"code": "unavailable", "detail": "Later"})
 FINE: tuple[int, dict[str, str], Any] = (200, {}, {"fine": True})
 
 
 def test_call__lost_answers__repeated_with_the_same_key(script: Script) -> None:
-    script.answers = [None, BUSY, FINE]
+    script.answers = [None, (CUT_SHORT, {}, {}), BUSY, FINE]
     retried: list[str] = []
     transport = script.transport(on_retry=retried.append)
     answer = transport.call("POST", "/v1/stats", headers={}, body={"updates": []})
     assert answer.json() == {"fine": True}
-    assert retried == ["unreachable", "unavailable"]
+    assert retried == ["unreachable", "unreachable", "unavailable"]
     keys = script.keys()
     assert keys[0]
     assert keys == [keys[0]] * len(keys)

@@ -14,6 +14,8 @@ import requests
 from .errors import EvenkeelError, UnreachableError, error_of
 
 RETRIED = frozenset({429, 500, 502, 503, 504})
+# A server that dies in the middle of an answer gives a ChunkedEncodingError.
+NO_ANSWER = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 
 
 @dataclass
@@ -87,7 +89,7 @@ class Transport:
                     timeout=self.timeout,
                     allow_redirects=False,
                 )
-            except (requests.ConnectionError, requests.Timeout) as problem:
+            except NO_ANSWER as problem:
                 failure: Exception = UnreachableError(f"{method} {path}: {type(problem).__name__}")
                 failure.__cause__ = problem
             else:
