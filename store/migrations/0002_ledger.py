@@ -20,6 +20,7 @@ POST = """
 --
 -- The player's row is locked first, so that everything about one player's value happens one after
 -- the other, also for rows that do not exist yet. Nothing is locked after it but what it guards.
+-- A lock that is not to be had in five seconds is an error (55P03), and the caller asks again.
 --
 -- Lines: p_modes 'earned' and 'paid' credit the wallet (a debt is repaid first), 'spend' debits it
 -- (earned before paid), 'refund' debits it (paid before earned) and may leave a debt.
@@ -40,7 +41,7 @@ CREATE FUNCTION store_post(
     OUT status text, OUT subject bigint, OUT posted_id uuid, OUT posted_at timestamptz,
     OUT wallet_currencies bigint[], OUT wallet_paid bigint[], OUT wallet_earned bigint[],
     OUT amounts bigint[], OUT quantities bigint[], OUT stacks bigint[]
-) LANGUAGE plpgsql SET evenkeel.ledger = 'posting' AS $$
+) LANGUAGE plpgsql SET evenkeel.ledger = 'posting' SET lock_timeout = '5s' AS $$
 DECLARE
     v_fingerprint bytea;
     v_last timestamptz;

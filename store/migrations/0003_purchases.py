@@ -17,7 +17,7 @@ CREATE FUNCTION store_buy(
     OUT status text, OUT subject bigint, OUT posted_id uuid, OUT posted_at timestamptz,
     OUT wallet_currencies bigint[], OUT wallet_paid bigint[], OUT wallet_earned bigint[],
     OUT amounts bigint[], OUT quantities bigint[], OUT stacks bigint[]
-) LANGUAGE plpgsql AS $$
+) LANGUAGE plpgsql SET lock_timeout = '5s' AS $$
 DECLARE
     v_left bigint;
     v_posting record;

@@ -50,3 +50,18 @@ def without_triggers() -> Iterator[None]:
     finally:
         for table in tables:
             _execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
+
+
+@contextmanager
+def impatient() -> Iterator[None]:
+    """The functions wait a tenth of a second for a lock."""
+    patient = "SET lock_timeout TO '5s'"
+    originals = [_definition(function) for function in ("store_post", "store_buy")]
+    for original in originals:
+        assert patient in original
+        _execute(original.replace(patient, "SET lock_timeout TO '100ms'"))
+    try:
+        yield
+    finally:
+        for original in originals:
+            _execute(original)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, connection, transaction
 
 from accounts.models import Game, Player
 from config.db.ids import uuid7
@@ -12,9 +12,10 @@ from store.catalogue import catalogue
 from store.errors import InsufficientFunds, InsufficientItems
 from store.models import Account, Balance, Entry, Grant, Stack, Transaction
 from store.services import grants, inventory, ledger, verification
-from tests.concurrency.ledger_guards import without_lock, without_triggers
+from tests.concurrency.ledger_guards import impatient, without_lock, without_triggers
 from tests.factories.accounts import PlayerFactory
-from tests.factories.store import CurrencyFactory, ItemFactory, give
+from tests.factories.store import CurrencyFactory, ItemFactory, OfferFactory, give
+from tests.fixtures.api import PlayerClient, assert_problem
 from tests.threads import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -208,3 +209,22 @@ def test_maximum__32_threads__reached_and_not_exceeded(player: Player, game: Gam
     added = sum(row.currencies.get("shells", 0) for row in results if isinstance(row, Grant))
     assert added == 25
     assert Balance.objects.get(player=player, currency__key="shells").earned == 25
+
+
+def test_locked_player__a_request_waits_a_bounded_time_and_can_be_repeated(
+    player: Player, player_client: PlayerClient
+) -> None:
+    """Somebody holds the row for long: 503 with Retry-After, nothing changed, and then it works."""
+    OfferFactory(
+        game=player.game, key="seeds", contents={"items": {"seeds": 1}}, price={"petals": 1}
+    )
+
+    def buy(client: PlayerClient) -> Any:
+        return client.post("/v1/store/purchases", {"offer": "seeds"}, idempotency_key="k")
+
+    with impatient(), transaction.atomic():
+        Player.objects.select_for_update().get(pk=player_client.player_id)
+        answers: list[Any] = at_once(1, lambda number: buy(PlayerClient(player_client.headers)))
+    assert_problem(answers[0], 503, "unavailable")
+    assert answers[0].headers["Retry-After"]
+    assert buy(player_client).status_code == 201

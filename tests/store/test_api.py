@@ -11,7 +11,8 @@ from config.db import definitions
 from config.hooks import HookRefused
 from store.models import Entry, Grant, Purchase, Transaction
 from tests.factories.store import CurrencyFactory, ItemFactory, OfferFactory, give
-from tests.fixtures.api import PlayerClient, assert_problem, server_client_of
+from tests.fixtures.api import PlayerClient, assert_problem, forget_redis, server_client_of
+from tests.fixtures.faults import redis_down
 from tests.store.conftest import Shop, balance_of, stack_of
 
 pytestmark = pytest.mark.django_db
@@ -658,3 +659,23 @@ def test_grant__other_credentials__refused(
     foreign = server_client_of(other_game)
     assert_problem(foreign.post(url, body, idempotency_key="k"), 404, "not_found")
     assert balance_of(player_client.player_id, "gems") is None
+
+
+# Without Redis
+
+
+def test_shopping__while_redis_is_down_or_was_emptied__goes_on(
+    shop: Shop, player_client: PlayerClient
+) -> None:
+    give(player_client.player_id, items={"seeds": 3})
+    with redis_down():
+        assert player_client.get("/v1/store/offers").status_code == 200
+        assert player_client.get("/v1/store/wallet").json()["balances"][0]["balance"] == 100
+        first = buy(player_client, key="k")
+        assert first.status_code == 201
+        consumed = player_client.post("/v1/store/inventory/seeds/consume", {})
+        assert consumed.json()["quantity"] == 2
+    forget_redis()
+    again = buy(player_client, key="k")
+    assert (again.status_code, again.json()) == (201, first.json())
+    assert again["Idempotent-Replayed"] == "true"
