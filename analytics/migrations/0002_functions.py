@@ -84,7 +84,9 @@ BEGIN
         PERFORM analytics_mark_active(
             p_game, v_day,
             CASE WHEN v_consent THEN p_player ELSE analytics_pseudonym(p_player, v_day) END,
-            v_at, v_platform, v_country, v_app_version
+            -- The session's row has this very time: next to a pseudonym it would be a name.
+            CASE WHEN v_consent THEN v_at ELSE v_day::timestamp AT TIME ZONE 'UTC' END,
+            v_platform, v_country, v_app_version
         );
     END IF;
     IF p_name = 'session_refresh' THEN
@@ -97,9 +99,10 @@ BEGIN
         VALUES (v_at, gen_random_uuid(), p_game, p_player, 1, v_tester, p_name,
                 coalesce(p_session::text, ''), v_platform, v_country, v_app_version, p_props);
     ELSE
-        INSERT INTO analytics_event (at, id, game_id, source, is_tester, name,
+        INSERT INTO analytics_event (at, received_at, id, game_id, source, is_tester, name,
                                      platform, country, app_version, props)
-        VALUES (date_trunc('minute', v_at), gen_random_uuid(), p_game, 1, v_tester, p_name,
+        VALUES (date_trunc('minute', v_at), date_trunc('minute', clock_timestamp()),
+                gen_random_uuid(), p_game, 1, v_tester, p_name,
                 v_platform, v_country, v_app_version,
                 (SELECT coalesce(jsonb_object_agg(key, value), '{}') FROM jsonb_each(p_props)
                  WHERE key NOT IN ('id', 'reference') AND right(key, 3) <> '_id'));

@@ -87,9 +87,11 @@ WITH who AS MATERIALIZED (
     ON CONFLICT DO NOTHING
     RETURNING id
 ), stored AS (
-    INSERT INTO analytics_event (at, id, game_id, player_id, source, is_tester, name, session,
-                                 platform, country, app_version, props)
+    INSERT INTO analytics_event (at, received_at, id, game_id, player_id, source, is_tester,
+                                 name, session, platform, country, app_version, props)
     SELECT CASE WHEN anonymous THEN date_trunc('minute', at) ELSE at END,
+           CASE WHEN anonymous THEN date_trunc('minute', clock_timestamp())
+                ELSE clock_timestamp() END,
            CASE WHEN anonymous THEN gen_random_uuid() ELSE id END,
            %(game)s::uuid,
            CASE WHEN consent THEN player_id END,
@@ -98,7 +100,8 @@ WITH who AS MATERIALIZED (
            platform, country, app_version,
            CASE WHEN anonymous THEN (
                SELECT coalesce(jsonb_object_agg(key, value), '{}') FROM jsonb_each(props)
-               WHERE jsonb_typeof(value) IN ('number', 'boolean') AND right(key, 2) <> 'id'
+               WHERE jsonb_typeof(value) IN ('number', 'boolean')
+                     AND key ~ '^[A-Za-z_][A-Za-z0-9_]{0,31}$' AND right(key, 2) <> 'id'
            ) ELSE props END
     FROM fresh JOIN batch USING (id) CROSS JOIN who
     RETURNING 1
@@ -112,7 +115,8 @@ SELECT (SELECT count(*) FROM stored),
        (SELECT count(analytics_mark_active(
                    %(game)s::uuid, day,
                    CASE WHEN consent THEN player_id ELSE analytics_pseudonym(player_id, day) END,
-                   at, platform, country, app_version))
+                   CASE WHEN consent THEN at ELSE day::timestamp AT TIME ZONE 'UTC' END,
+                   platform, country, app_version))
         FROM (SELECT * FROM days ORDER BY day) AS ordered CROSS JOIN who)
 """
 

@@ -18,6 +18,8 @@ log = structlog.get_logger(__name__)
 SALT_DAYS = 8
 SALTS_AHEAD = 3
 BATCH = 10_000
+# As far ahead as config.db.partitions makes them.
+MONTHS_AHEAD = timedelta(days=62)
 
 
 def renew_salts() -> int:
@@ -43,10 +45,12 @@ def forget_event_ids() -> int:
     before = timezone.now().astimezone(UTC).date() - timedelta(days=settings.EVENT_ID_KEEP_DAYS)
     table = next(t for t in partitions.registered() if t.table == EventId._meta.db_table)
     forgotten = 0
+    today = timezone.now().astimezone(UTC).date()
     for first in sorted(partitions.partitions_of(table)):
-        # A device whose clock is behind sends ids of a month long past: the partition stays as
-        # long as the youngest row has to.
-        if table.next_start(first) <= before and not _has_recent(table.name_of(first), before):
+        # Devices whose clocks are wrong send ids of months long past or far ahead: such a partition
+        # stays as long as its youngest row has to.
+        is_current = before < table.next_start(first) and first <= today + MONTHS_AHEAD
+        if first != OTHER_IDS and not is_current and not _has_recent(table.name_of(first), before):
             _drop(table.name_of(first))
             forgotten += 1
     return forgotten + _delete_other_ids(before)

@@ -27,8 +27,9 @@ from config.db.transactions import advisory_lock
 log = structlog.get_logger(__name__)
 MAX_LABELS = 500
 OTHER = "other"
-# A transaction may commit this long after it noted when its events were received.
-MARGIN = timedelta(minutes=2)
+# A transaction may commit this long after it noted when its events were received, which of players
+# without consent is cut to the minute.
+MARGIN = timedelta(minutes=5)
 # A day is computed at most a tenth of the time.
 REST_FACTOR = 10
 

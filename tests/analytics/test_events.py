@@ -174,7 +174,14 @@ def test_events__without_consent__leave_nothing_that_can_be_tied_to_the_player(g
     player = client_of(PlayerFactory(game=game, country="FR"), platform="android")
     one = event(
         session="s-1",
-        props={"level": 3, "won": True, "friend": "Ada", "user_id": 7, "deep": {"x": 1}},
+        props={
+            "level": 3,
+            "won": True,
+            "friend": "Ada",
+            "user_id": 7,
+            "deep": {"x": 1},
+            "ada@example.com": 1,
+        },
     )
 
     result = send(player, one, event())
@@ -184,6 +191,7 @@ def test_events__without_consent__leave_nothing_that_can_be_tied_to_the_player(g
         assert row.player_id is None
         assert row.session == ""
         assert row.at.second == row.at.microsecond == 0
+        assert row.received_at.second == row.received_at.microsecond == 0
         assert str(row.id) != one["id"]
         assert (row.platform, row.country) == ("android", "FR")
     assert {"level": 3, "won": True} in Event.objects.values_list("props", flat=True)

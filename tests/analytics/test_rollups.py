@@ -85,7 +85,8 @@ def test_record__without_consent__keeps_the_fact_alone(game: Game) -> None:
     row = Event.objects.get()
     assert row.player_id is None
     assert row.props == {"offer": "koi"}
-    assert row.at.second == row.at.microsecond == 0
+    for moment in (row.at, row.received_at):
+        assert moment.second == moment.microsecond == 0
     assert row.session == ""
 
 
@@ -146,6 +147,8 @@ def test_pseudonyms__hold_within_a_day_only(game: Game) -> None:
     (first, second) = ActivePlayer.objects.values_list("who", flat=True)
     assert first != second
     assert player.pk not in (first, second)
+    for row in ActivePlayer.objects.all():
+        assert row.seen_at.isoformat() == f"{row.day}T00:00:00+00:00"
     assert DaySalt.objects.count() == 2
 
 
