@@ -24,6 +24,7 @@ class StaffUser(AbstractUser):
 
     class Meta(AbstractUser.Meta):
         verbose_name = "staff user"
+        verbose_name_plural = "staff"
 
     def has_perm(self, perm: str, obj: Any = None) -> bool:
         """Admins may everything. What the other roles may is in each admin class's `roles`."""
@@ -86,6 +87,9 @@ class ApiKey(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        verbose_name = "API key"
 
     def __str__(self) -> str:
         return f"{self.shown} ({self.kind})"
@@ -231,4 +235,4 @@ class Sanction(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} until {self.ends_at or 'lifted'}"
+        return f"{self.get_kind_display()}: {self.reason[:60]}"

@@ -504,6 +504,7 @@ UNFOLD = {
     "SITE_HEADER": "Evenkeel",
     "SITE_SYMBOL": "sailing",
     "SHOW_HISTORY": True,
+    "ACCOUNT": {"navigation": [{"title": "Second factor", "link": reverse_lazy("mfa_index")}]},
     "DASHBOARD_CALLBACK": "analytics.dashboard.dashboard_callback",
     "STYLES": [],
     "SCRIPTS": [],
