@@ -24,6 +24,7 @@ from django.http.response import HttpResponseBase
 from django.middleware import clickjacking, common, csrf, security
 
 from config.api.callers import ApiRequest
+from config.db.definitions import forget_version
 from config.db.ids import uuid7
 from config.metrics import REQUEST_SECONDS, REQUESTS
 
@@ -90,6 +91,8 @@ class RequestMiddleware:
         api.request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid7())
         api.client_ip = self.proxies.client_ip(request.META)
         structlog.contextvars.clear_contextvars()
+        # The thread's last request may have been one of the same game, some time ago.
+        forget_version()
         structlog.contextvars.bind_contextvars(request_id=api.request_id)
         response = self.get_response(request)
         response.headers["X-Request-ID"] = api.request_id
@@ -97,6 +100,9 @@ class RequestMiddleware:
             for name, value in API_HEADERS.items():
                 response.headers.setdefault(name, value)
             _compress(request, response)
+            if isinstance(response, HttpResponse) and response.status_code not in (204, 304):
+                # Without it gunicorn sends the body in chunks.
+                response.headers.setdefault("Content-Length", str(len(response.content)))
         self._observe(request, response, time.perf_counter() - started)
         return response
 

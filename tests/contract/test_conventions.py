@@ -279,6 +279,8 @@ def test_headers__request_id_and_protection(operation: Operation, world: World) 
     for client in (caller(world, operation), ApiClient()):
         answer = client.call(operation.method, operation.path(), x_request_id=given)
         assert answer["X-Request-ID"] == given
+        if answer.status_code != 204:
+            assert answer["Content-Length"] == str(len(answer.content))
         assert answer["X-Content-Type-Options"] == "nosniff"
         assert "default-src 'none'" in answer["Content-Security-Policy"]
         if operation.contract.callers:
