@@ -315,9 +315,17 @@ def test_task__covers_active_games(game: Game, other_game: Game) -> None:
     other_game.save()
 
     assert tasks.roll_up() >= 1
-    assert tasks.roll_up_game(str(game.pk)) >= 0
 
     assert set(RollupDay.objects.values_list("game_id", flat=True)) == {game.pk}
+
+
+def test_task__one_game_fails__the_others_go_on(game: Game, other_game: Game) -> None:
+    game.timezone = "Nowhere/At_all"
+    game.save()
+
+    assert tasks.roll_up() >= 1
+
+    assert set(RollupDay.objects.values_list("game_id", flat=True)) == {other_game.pk}
 
 
 # --- the endpoint --------------------------------------------------------------------------
