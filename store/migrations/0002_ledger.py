@@ -57,6 +57,7 @@ DECLARE
     v_amount bigint;
     v_room bigint;
     v_held bigint;
+    v_held_currencies int;
     v_p bigint;
     v_e bigint;
     i int;
@@ -102,6 +103,7 @@ BEGIN
         END IF;
     END IF;
 
+    v_held_currencies := cardinality(wallet_currencies);
     v_touched := array_fill(false, ARRAY[cardinality(wallet_currencies)]);
     FOR i IN 1 .. cardinality(p_currencies) LOOP
         n := array_position(wallet_currencies, p_currencies[i]);
@@ -207,38 +209,43 @@ BEGIN
         RETURN;
     END IF;
 
+    -- Single rows, and UPDATE where the row is known to be there: upserts and rows in bulk cost
+    -- more than twice as much.
     FOR n IN 1 .. cardinality(wallet_currencies) LOOP
-        IF v_touched[n] THEN
-            INSERT INTO store_balance AS b
-                (player_id, currency_id, paid, earned, in_debt, updated_at)
+        CONTINUE WHEN NOT v_touched[n];
+        IF n <= v_held_currencies THEN
+            UPDATE store_balance
+            SET paid = wallet_paid[n], earned = wallet_earned[n], in_debt = wallet_paid[n] < 0,
+                updated_at = posted_at
+            WHERE player_id = p_player AND currency_id = wallet_currencies[n];
+        ELSE
+            INSERT INTO store_balance (player_id, currency_id, paid, earned, in_debt, updated_at)
             VALUES (p_player, wallet_currencies[n], wallet_paid[n], wallet_earned[n],
-                    wallet_paid[n] < 0, posted_at)
-            ON CONFLICT (player_id, currency_id) DO UPDATE
-            SET paid = excluded.paid, earned = excluded.earned, in_debt = excluded.in_debt,
-                updated_at = excluded.updated_at;
+                    wallet_paid[n] < 0, posted_at);
         END IF;
     END LOOP;
     FOR i IN 1 .. cardinality(p_currencies) LOOP
-        IF amounts[i] > 0 THEN
-            INSERT INTO store_entry (created_at, id, transaction_id, currency_id, account,
-                                     player_id, paid, earned, paid_after, earned_after)
-            VALUES (posted_at, store_uuid7(), p_id, p_currencies[i], 'wallet',
-                    p_player, v_paid[i], v_earned[i], v_paid_after[i], v_earned_after[i]),
-                   (posted_at, store_uuid7(), p_id, p_currencies[i], p_accounts[i],
-                    NULL, -v_paid[i], -v_earned[i], NULL, NULL);
-        END IF;
+        CONTINUE WHEN amounts[i] = 0;
+        INSERT INTO store_entry (created_at, id, transaction_id, currency_id, account, player_id,
+                                 paid, earned, paid_after, earned_after)
+        VALUES (posted_at, store_uuid7(), p_id, p_currencies[i], 'wallet', p_player,
+                v_paid[i], v_earned[i], v_paid_after[i], v_earned_after[i]);
+        INSERT INTO store_entry (created_at, id, transaction_id, currency_id, account, paid, earned)
+        VALUES (posted_at, store_uuid7(), p_id, p_currencies[i], p_accounts[i],
+                -v_paid[i], -v_earned[i]);
     END LOOP;
     FOR i IN 1 .. cardinality(p_items) LOOP
-        IF quantities[i] <> 0 THEN
-            INSERT INTO store_stack AS s (player_id, item_id, quantity, updated_at)
-            VALUES (p_player, p_items[i], stacks[i], posted_at)
-            ON CONFLICT (player_id, item_id) DO UPDATE
-            SET quantity = excluded.quantity, updated_at = excluded.updated_at;
-            INSERT INTO store_stackmovement
-                (created_at, id, transaction_id, player_id, item_id, quantity, quantity_after)
-            VALUES (posted_at, store_uuid7(), p_id, p_player, p_items[i], quantities[i],
-                    stacks[i]);
+        CONTINUE WHEN quantities[i] = 0;
+        IF p_items[i] = ANY (v_stack_items) THEN
+            UPDATE store_stack SET quantity = stacks[i], updated_at = posted_at
+            WHERE player_id = p_player AND item_id = p_items[i];
+        ELSE
+            INSERT INTO store_stack (player_id, item_id, quantity, updated_at)
+            VALUES (p_player, p_items[i], stacks[i], posted_at);
         END IF;
+        INSERT INTO store_stackmovement
+            (created_at, id, transaction_id, player_id, item_id, quantity, quantity_after)
+        VALUES (posted_at, store_uuid7(), p_id, p_player, p_items[i], quantities[i], stacks[i]);
     END LOOP;
     status := 'posted';
 END $$;

@@ -57,9 +57,12 @@ BEGIN
     END IF;
 
     -- Offers without a limit are counted too: one may get a limit later.
-    INSERT INTO store_offeruse AS u (player_id, offer_id, quantity)
-    VALUES (p_player, p_offer, p_quantity)
-    ON CONFLICT (player_id, offer_id) DO UPDATE SET quantity = u.quantity + excluded.quantity;
+    UPDATE store_offeruse u SET quantity = u.quantity + p_quantity
+    WHERE u.player_id = p_player AND u.offer_id = p_offer;
+    IF NOT FOUND THEN
+        INSERT INTO store_offeruse (player_id, offer_id, quantity)
+        VALUES (p_player, p_offer, p_quantity);
+    END IF;
 
     INSERT INTO store_purchase
         (id, game_id, player_id, offer_id, quantity, price, granted, created_at)

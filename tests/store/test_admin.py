@@ -196,6 +196,7 @@ OFFER = {
 }
 
 
+@pytest.mark.django_db(transaction=True)
 def test_offer__made_by_a_designer__on_sale_with_the_next_request(
     shop: Shop, player_client: Any
 ) -> None:

@@ -16,7 +16,7 @@ from tests.fixtures.faults import redis_down
 from tests.store.conftest import Shop, balance_of, stack_of
 
 pytestmark = pytest.mark.django_db
-# Content is kept by a process only outside transactions, as requests are.
+# Processes hear of changed content when it is committed.
 COMMITTED = pytest.mark.django_db(transaction=True)
 INT64_MAX = 2**63 - 1
 
@@ -85,6 +85,7 @@ def test_offers__unchanged__304_until_something_is_bought(
     assert after.json()["results"][0]["left"] == 0
 
 
+@COMMITTED
 def test_offers__limit_lowered_below_what_was_bought__none_left(
     shop: Shop, player_client: PlayerClient
 ) -> None:
@@ -132,6 +133,7 @@ def test_wallet__first_read__has_what_players_begin_with(
         player_client.get("/v1/store/wallet")
 
 
+@COMMITTED
 def test_wallet__archived_currency__shown_while_the_player_has_some(
     shop: Shop, player_client: PlayerClient
 ) -> None:
@@ -301,6 +303,7 @@ def test_purchase__several__totals(shop: Shop, player_client: PlayerClient) -> N
     assert body["balances"][1] == {"currency": "gems", "balance": 3, "paid": 0, "earned": 3}
 
 
+@COMMITTED
 def test_purchase__same_key__same_outcome_though_all_has_changed(
     shop: Shop, player_client: PlayerClient
 ) -> None:
@@ -334,6 +337,7 @@ def test_purchase__same_key_of_another_player__is_another_key(
     assert one.json()["id"] != two.json()["id"]
 
 
+@COMMITTED
 def test_purchase__refused_then_possible__same_key_succeeds(
     shop: Shop, player_client: PlayerClient
 ) -> None:
