@@ -204,10 +204,16 @@ def run_tests(jobs: int, arguments: list[str]) -> int:
     """The whole suite with coverage, then its limits. pytest's summary is the last line."""
     COVERAGE.parent.mkdir(parents=True, exist_ok=True)
     COVERAGE.unlink(missing_ok=True)
-    workers = ["-n", str(jobs), "--dist", "loadscope"] if jobs else []
+    workers = ["-n", str(jobs), "--dist", "worksteal"] if jobs else []
     command = [
         *(PYTHON, "-m", "pytest", *workers, "--cov", f"--cov-report=json:{COVERAGE}"),
-        *("--cov-report=term:skip-covered", "--color", "yes" if sys.stdout.isatty() else "no"),
+        *(
+            "--cov-report=term:skip-covered",
+            "--durations",
+            "15",
+            "--color",
+            "yes" if sys.stdout.isatty() else "no",
+        ),
         *arguments,
     ]
     summary = ""

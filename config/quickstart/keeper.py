@@ -179,8 +179,9 @@ class Lease:
         return wait_until(self.keeper_ended, seconds)
 
     def keeper_ended(self) -> bool:
+        # Ours to the very end of the process; of another's keeper only the lock can be seen.
         if self.keeper is not None:
-            self.keeper.poll()
+            return self.keeper.poll() is not None
         return not keeper_lives(self.server.directory)
 
 
