@@ -24,6 +24,8 @@ T = TypeVar("T")
 # game id → version, for the request at hand; set by the authentication of each request.
 _known: ContextVar[tuple[UUID, int] | None] = ContextVar("definition_version", default=None)
 
+after_commit = transaction.on_commit
+
 PUBLISH_SCRIPT = """
 local current = tonumber(redis.call('GET', KEYS[1]) or -1)
 if tonumber(ARGV[1]) > current then redis.call('SET', KEYS[1], ARGV[1]) end
@@ -47,6 +49,16 @@ def version_in_database(game_id: UUID) -> int:
     return int(row[0]) if row else -1
 
 
+def _is_known(game_id: UUID) -> bool:
+    """Whether the gate read the version, and this request has not changed content since.
+
+    Only then may what is loaded inside a transaction be kept: it holds no changes of its own that
+    could still be rolled back.
+    """
+    known = _known.get()
+    return known is not None and known[0] == game_id
+
+
 def current_version(game_id: UUID) -> int:
     """The game's version: the gate's in a request, PostgreSQL's in a job or without Redis."""
     known = _known.get()
@@ -66,7 +78,7 @@ def changed(game_id: UUID) -> None:
         )
         row = cursor.fetchone()
     if row:
-        transaction.on_commit(lambda: publish_version(game_id, int(row[0])))
+        after_commit(lambda: publish_version(game_id, int(row[0])))
 
 
 def publish_version(game_id: UUID, version: int) -> None:
@@ -103,9 +115,8 @@ class Definitions(Generic[T]):
         # The version was read before the content: content that is newer than its version is
         # loaded once more by the next request, never the other way round.
         value = self.load(game_id)
-        with self.lock:
-            if not connection.in_atomic_block:
-                # Inside a transaction there may be changes of its own that are rolled back.
+        if not connection.in_atomic_block or _is_known(game_id):
+            with self.lock:
                 self.kept[game_id] = (version, value)
                 while len(self.kept) > self.size:
                     del self.kept[next(iter(self.kept))]

@@ -10,6 +10,7 @@ from config import redis
 from config.api.gate import version_key
 from config.db import definitions
 from config.db.definitions import Definitions, changed, current_version, publish_version
+from tests.fixtures.api import ApiClient
 from tests.fixtures.faults import redis_down
 
 
@@ -50,6 +51,33 @@ def test_changed__rolled_back__nothing_kept_from_inside(game: Any) -> None:
         transaction.set_rollback(True)
     assert current_version(game.pk) == before
     assert cache.get(game.pk) == game.name
+
+
+@pytest.mark.django_db(transaction=True)
+def test_get__in_a_transaction_of_a_request__kept_unless_it_changed_content(
+    game: Any, django_assert_num_queries: Any
+) -> None:
+    cache = names()
+    definitions.use_version(game.pk, current_version(game.pk))
+    with transaction.atomic():
+        cache.get(game.pk)
+        with django_assert_num_queries(0):
+            assert cache.get(game.pk) == game.name
+        type(game).objects.filter(pk=game.pk).update(name="Draft")
+        changed(game.pk)
+        assert cache.get(game.pk) == "Draft"
+        transaction.set_rollback(True)
+    assert cache.get(game.pk) == game.name
+
+
+@pytest.mark.django_db(transaction=True)
+def test_request__after_another_on_the_same_thread__does_not_inherit_its_version(
+    game: Any, anonymous: ApiClient
+) -> None:
+    definitions.use_version(game.pk, 1)
+    anonymous.get("/healthz")
+    assert current_version(game.pk) == definitions.version_in_database(game.pk)
+    assert definitions._known.get() is None
 
 
 @pytest.mark.django_db(transaction=True)

@@ -222,5 +222,4 @@ def test_queries__list__equal_for_one_achievement_and_twenty(
             with CaptureQueriesContext(connection) as queries:
                 player_client.get("/v1/achievements")
             counts.append(len(queries))
-    # Two of them load definitions, which are not cached inside a test's transaction.
-    assert counts == [4, 4]
+    assert counts == [2, 2]

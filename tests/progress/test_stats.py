@@ -212,11 +212,10 @@ def test_queries__report_and_list__equal_for_one_stat_and_twenty(
         with CaptureQueriesContext(connection) as queries:
             report(player_client, "/v1/stats", **dict.fromkeys(chosen, 1))
         counts.append(len(queries))
-    # Two of them load definitions, which are not cached inside a test's transaction.
-    assert counts == [7, 7]
+    assert counts == [5, 5]
     with CaptureQueriesContext(connection) as queries:
         player_client.get("/v1/stats")
-    assert len(queries) == 3
+    assert len(queries) == 1
 
 
 def test_set_value__by_staff__replaces_a_sum_and_unlocks(
