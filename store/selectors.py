@@ -114,18 +114,28 @@ def inventory(*, game_id: UUID, player_id: UUID, query: PageQuery) -> Page[Stack
     return page
 
 
-def offers(*, game_id: UUID, player_id: UUID, now: datetime) -> list[OfferOut]:
-    """What the player can buy now, with what the limits leave."""
-    content = catalogue(game_id)
-    open_now = [offer for offer in content.offers.values() if offer.is_open(now)]
+def offers(*, game_id: UUID, player_id: UUID, now: datetime, query: PageQuery) -> Page[OfferOut]:
+    """What the player can buy now, in the order in which it was made, with what limits leave."""
+    rows = [offer for offer in catalogue(game_id).offers.values() if offer.is_open(now)]
+    backward = False
+    if query.cursor is not None:
+        backward, (at,) = decode_cursor(query.cursor, (UUID,))
+        rows = [row for row in rows if (row.id < at if backward else row.id > at)]
+    more = len(rows) > query.limit
+    rows = rows[-query.limit :] if backward else rows[: query.limit]
     used: dict[UUID, int] = {}
-    if any(offer.limit_per_player is not None for offer in open_now):
+    if any(offer.limit_per_player is not None for offer in rows):
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT offer_id, quantity FROM store_offeruse WHERE player_id = %s", [player_id]
             )
             used = dict(cursor.fetchall())
-    return [_offer(offer, used.get(offer.id, 0)) for offer in open_now]
+    page = Page(results=[_offer(offer, used.get(offer.id, 0)) for offer in rows])
+    if rows and (backward or more):
+        page.next = encode_cursor([rows[-1].id])
+    if rows and (more if backward else query.cursor is not None):
+        page.previous = encode_cursor([rows[0].id], backward=True)
+    return page
 
 
 def _offer(offer: Offer, used: int) -> OfferOut:

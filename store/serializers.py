@@ -48,12 +48,6 @@ class OfferOut(Output):
     ends_at: datetime | None = None
 
 
-class Offers(Output):
-    """All offers that are open now."""
-
-    results: list[OfferOut]
-
-
 class Balance(Output):
     """What a player has of a currency. `paid` was bought with real money, `earned` was not; only
     a refund can take a balance below zero."""

@@ -21,7 +21,7 @@ from store.serializers import (
     GrantIn,
     GrantOut,
     Movement,
-    Offers,
+    OfferOut,
     PurchaseIn,
     PurchaseOut,
     StackOut,
@@ -41,11 +41,12 @@ class OfferViewSet(ApiViewSet):
 
     @endpoint(
         callers=("player",),
-        answers={200: Offers, 304: None},
+        query=PageQuery,
+        answers={200: Page[OfferOut], 304: None},
         headers={"If-None-Match": "The ETag of an earlier answer"},
         cache=REVALIDATE,
     )
-    def list(self, request: ApiRequest) -> HttpResponse:
+    def list(self, request: ApiRequest, query: PageQuery) -> HttpResponse:
         """List what this player can buy now.
 
         Offers whose window is open, with what the player's limits leave (`left`; 0: sold out for
@@ -53,10 +54,11 @@ class OfferViewSet(ApiViewSet):
         with `products` through the platform's store. The `ETag` lets an unchanged answer be 304.
         """
         caller = request.caller
-        found = selectors.offers(
-            game_id=caller.game_id, player_id=caller.player, now=timezone.now()
+        body = encode(
+            selectors.offers(
+                game_id=caller.game_id, player_id=caller.player, now=timezone.now(), query=query
+            )
         )
-        body = encode(Offers(results=found))
         tag = content_etag(body)
         if is_not_modified(request, tag):
             return HttpResponse(status=304, headers={"ETag": tag})

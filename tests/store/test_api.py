@@ -70,6 +70,25 @@ def test_offers__open_ones__listed_with_all_that_a_shop_shows(
     assert gems["ends_at"].endswith("Z")
 
 
+def test_offers__many__paged_both_ways(shop: Shop, player_client: PlayerClient) -> None:
+    for number in range(3):
+        OfferFactory(game=shop.game, key=f"more_{number}", price={"petals": 1})
+    url = "/v1/store/offers?limit=2"
+    whole = player_client.get("/v1/store/offers").json()
+    assert (len(whole["results"]), whole["next"], whole["previous"]) == (5, None, None)
+
+    one = player_client.get(url).json()
+    two = player_client.get(f"{url}&cursor={one['next']}").json()
+    three = player_client.get(f"{url}&cursor={two['next']}").json()
+    assert [row for page in (one, two, three) for row in page["results"]] == whole["results"]
+    assert (one["previous"], three["next"]) == (None, None)
+    back = player_client.get(f"{url}&cursor={three['previous']}").json()
+    assert (back["results"], back["next"]) == (two["results"], two["next"])
+    first = player_client.get(f"{url}&cursor={back['previous']}").json()
+    assert (first["results"], first["previous"]) == (one["results"], None)
+    assert_problem(player_client.get(f"{url}&cursor=x"), 400, "invalid_cursor")
+
+
 def test_offers__unchanged__304_until_something_is_bought(
     shop: Shop, player_client: PlayerClient
 ) -> None:
@@ -644,7 +663,7 @@ def test_a_player_of_another_game__sees_nothing_of_this_one(
     shop: Shop, player_client: PlayerClient, foreign_player_client: PlayerClient
 ) -> None:
     stranger = foreign_player_client
-    assert stranger.get("/v1/store/offers").json() == {"results": []}
+    assert stranger.get("/v1/store/offers").json()["results"] == []
     assert stranger.get("/v1/store/wallet").json() == {"balances": []}
     assert_problem(buy(stranger), 409, "offer_not_available")
     assert_problem(stranger.post("/v1/store/inventory/seeds/consume", {}), 404, "not_found")
