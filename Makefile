@@ -9,7 +9,7 @@ export DJANGO_SETTINGS_MODULE ?= config.settings
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test tests gates lint format types imports migrations security schema \
+.PHONY: help install run demo bench test tests gates lint format types imports migrations security schema \
 	schema-check shell manage stop clean
 
 help: ## this list
@@ -23,6 +23,9 @@ run: install ## run everything here, embedded services included, until Ctrl-C
 
 demo: install ## play a few hundred players through a day, against the server of `make run`
 	@$(BIN)/python -m clients.python.demo
+
+bench: install ## measure what this machine serves (needs wrk); see docs/performance.md
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 test: install gates tests ## every gate and the whole suite, with coverage
 

@@ -46,7 +46,7 @@ def run(
     """Load `url` with `lua/SCRIPT.lua` for some seconds. `roots` are the processes to meter."""
     command = [
         *("wrk", "--threads", "1", "--connections", str(connections)),
-        *("--duration", f"{seconds:g}s", "--timeout", "10s"),
+        *("--duration", f"{max(1, round(seconds))}s", "--timeout", "10s"),
         *("--script", str(LUA / f"{script}.lua"), url),
     ]
     before = meter.read(roots)
