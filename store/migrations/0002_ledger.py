@@ -195,7 +195,8 @@ BEGIN
 
     -- No two postings of a player share a time: histories have one order, and a balance's
     -- updated_at names its latest entries.
-    posted_at := greatest(clock_timestamp(), v_last + interval '1 microsecond',
+    posted_at := greatest(clock_timestamp(), transaction_timestamp(),
+                          v_last + interval '1 microsecond',
                           v_last_stack + interval '1 microsecond');
     posted_id := p_id;
     INSERT INTO store_transaction

@@ -1,6 +1,7 @@
 """What the ledger posts, and what it refuses."""
 
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from config.db.ids import uuid7
 from store.catalogue import catalogue
 from store.errors import BalanceLimit, InsufficientFunds, InsufficientItems, StackLimit
 from store.models import Account, Balance, Entry, Stack, StackMovement, Transaction
-from store.services import ledger
+from store.services import ledger, verification
 from tests.factories.accounts import PlayerFactory
 from tests.store.conftest import Shop, balance_of, stack_of
 
@@ -271,3 +272,29 @@ def test_post__more_stacks_than_a_player_may_have__refused_or_left_out(
         post(shop, player, both[1])
     settings.STORE_MAX_STACKS = 2
     assert post(shop, player, both[1]).stacks == [1]
+
+
+def test_post__clock_was_set_back__history_keeps_its_order(shop: Shop, player: Player) -> None:
+    """As after a day in which the server's clock was a day ahead."""
+    first = post(shop, player, line(shop, "gems", 1, "earned"), stack_line(shop, "seeds", 1))
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
+        cursor.execute("SET LOCAL session_replication_role = 'replica'")
+        for table, column in (
+            ("store_transaction", "created_at"),
+            ("store_entry", "created_at"),
+            ("store_balance", "updated_at"),
+            ("store_stackmovement", "created_at"),
+            ("store_stack", "updated_at"),
+        ):
+            cursor.execute(f"UPDATE {table} SET {column} = {column} + interval '1 day'")
+        cursor.execute("SET LOCAL session_replication_role = 'origin'")
+
+    second = post(shop, player, line(shop, "gems", 1, "earned"))
+    third = post(shop, player, stack_line(shop, "seeds", 1))
+
+    assert second.at == first.at + timedelta(days=1, microseconds=1)
+    assert third.at == second.at + timedelta(microseconds=1)
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    assert list(verification.verify(game_id=shop.game.pk)) == []
