@@ -1,9 +1,10 @@
 """Players' passwords: argon2id, computed in a lane of its own.
 
 Checking a password costs as much as hundreds of ordinary requests, and anybody may ask for it.
-So each process computes at most `PASSWORD_LANE_THREADS` at once, on threads with the lowest claim
-to the processor; a few requests may wait, the rest are told to come back. Wrong passwords then
-can't take the server from players who are signed in (docs/adr/0013-password-lane.md).
+So each process computes at most `PASSWORD_LANE_THREADS` at once, and rests after each so that they
+take no more than `PASSWORD_LANE_PERCENT` of a core; a few requests may wait, the others are told
+to come back. Wrong passwords then can't take the server from players who are signed in
+(docs/adr/0013-password-lane.md).
 
 Cost: the OWASP Password Storage Cheat Sheet's argon2id setting (19 MiB, 2 passes, 1 lane).
 Staff passwords use Django's hashers, which are costlier: there are few.
@@ -11,10 +12,10 @@ Staff passwords use Django's hashers, which are costlier: there are few.
 
 import os
 import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from contextlib import suppress
 from functools import cache
 from typing import TypeVar
 
@@ -30,18 +31,29 @@ from accounts.models import StaffUser
 from config.api.problems import FieldError, ValidationFailed
 
 T = TypeVar("T")
-NICENESS = 15
 
 
 class PasswordLane:
-    """Runs a few things at once, lets a few more wait for a bounded time, refuses the rest."""
+    """Runs a few things at once, at a bounded share of a core; lets a few more wait for a bounded
+    time, and refuses the rest.
 
-    def __init__(self, *, threads: int, waiting: int, seconds: float) -> None:
+    percent    of one core, for each thread; 100: no rest
+    seconds    longest wait for the outcome
+    """
+
+    def __init__(self, *, threads: int, waiting: int, seconds: float, percent: int) -> None:
         self.threads = threads
         self.seconds = seconds
+        self.rest = 100 / percent - 1
         self.room = threading.BoundedSemaphore(threads + waiting)
         self.lock = threading.Lock()
         self.pool: tuple[int, ThreadPoolExecutor] | None = None
+
+    def refuse_when_full(self) -> None:
+        """Raises `SignInBusy` when `run` would, before anything was done for the request."""
+        if not self.room.acquire(blocking=False):
+            raise _busy()
+        self.room.release()
 
     def run(self, work: Callable[[], T]) -> T:
         """What `work()` returns. Raises `SignInBusy` when there is no room, or no turn in time."""
@@ -49,7 +61,8 @@ class PasswordLane:
             raise _busy()
         PASSWORD_WAITING.inc()
         try:
-            future = self._executor().submit(work)
+            future: Future[T] = Future()
+            self._executor().submit(self._serve, work, future)
             try:
                 return future.result(self.seconds)
             except FutureTimeoutError:
@@ -59,19 +72,24 @@ class PasswordLane:
             PASSWORD_WAITING.dec()
             self.room.release()
 
+    def _serve(self, work: Callable[[], T], future: "Future[T]") -> None:
+        """Do the work, hand over its outcome, and rest in proportion to what it took."""
+        if not future.set_running_or_notify_cancel():
+            return
+        began = time.thread_time()
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+        # Of the processor, not of the clock: on a busy machine the clock says too much.
+        time.sleep((time.thread_time() - began) * self.rest)
+
     def _executor(self) -> ThreadPoolExecutor:
         """This process's threads; a forked child makes its own."""
         with self.lock:
             if self.pool is None or self.pool[0] != os.getpid():
-                executor = ThreadPoolExecutor(self.threads, "password", _be_nice)
-                self.pool = (os.getpid(), executor)
+                self.pool = (os.getpid(), ThreadPoolExecutor(self.threads, "password"))
             return self.pool[1]
-
-
-def _be_nice() -> None:
-    """Linux counts niceness a thread: this one gives way to those that answer requests."""
-    with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
 def _busy() -> SignInBusy:
@@ -82,6 +100,7 @@ lane = PasswordLane(
     threads=settings.PASSWORD_LANE_THREADS,
     waiting=settings.PASSWORD_LANE_WAITING,
     seconds=settings.PASSWORD_LANE_SECONDS,
+    percent=settings.PASSWORD_LANE_PERCENT,
 )
 
 

@@ -106,6 +106,7 @@ def with_email(*, game_id: UUID, email: str, password: str, client: Client) -> O
     Raises `InvalidCredentials`, `PlayerBanned`, `RateLimited`, `SignInBusy`.
     """
     method = Identity.Method.EMAIL.value
+    passwords.lane.refuse_when_full()
     subject = names.email_key(email)
     count_attempt(game_id, method, subject)
     stored = (
@@ -136,6 +137,7 @@ def register(
     Raises `IdentityTaken`, `ValidationFailed`, `NameExhausted`, `SignInBusy`.
     """
     method = Identity.Method.EMAIL.value
+    passwords.lane.refuse_when_full()
     subject = names.email_key(email)
     name = players.checked_name(game_id, None, display_name) if display_name is not None else None
     passwords.validate_new_password(password, email=subject, display_name=name or "")

@@ -263,6 +263,9 @@ PASSWORD_LANE_THREADS = env.number(
 PASSWORD_LANE_WAITING = env.number(
     "PASSWORD_LANE_WAITING", 3, doc="requests that may wait for it; fewer than WEB_THREADS"
 )
+PASSWORD_LANE_PERCENT = env.number(
+    "PASSWORD_LANE_PERCENT", 10, doc="of one core, that this may take in each web process"
+)
 PASSWORD_LANE_SECONDS = env.number("PASSWORD_LANE_SECONDS", 3, doc="longest wait for it")
 STAFF_MFA_REQUIRED = env.flag(
     "STAFF_MFA_REQUIRED", False, doc="staff must use a second factor (always on in production)"

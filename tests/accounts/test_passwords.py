@@ -1,6 +1,7 @@
 """Players' passwords: argon2 itself, and the lane that bounds what it costs."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -40,7 +41,7 @@ def test_validate__names_each_mistake() -> None:
 
 
 def test_lane__has_bounded_room() -> None:
-    lane = PasswordLane(threads=1, waiting=1, seconds=30)
+    lane = PasswordLane(threads=1, waiting=1, seconds=30, percent=100)
     running, release = threading.Event(), threading.Event()
 
     def slow() -> str:
@@ -54,17 +55,20 @@ def test_lane__has_bounded_room() -> None:
         second = pool.submit(lane.run, lambda: "after")
         while lane.room._value:  # until the second has its place
             threading.Event().wait(0.001)
+        with pytest.raises(SignInBusy):
+            lane.refuse_when_full()
         with pytest.raises(SignInBusy) as refused:
             lane.run(lambda: "never")
         assert refused.value.headers["Retry-After"] == "2"
         release.set()
         assert first.result(30) == "done"
         assert second.result(30) == "after"
+    lane.refuse_when_full()
     assert lane.run(lambda: "again") == "again"
 
 
 def test_lane__waits_only_so_long() -> None:
-    lane = PasswordLane(threads=1, waiting=1, seconds=0.05)
+    lane = PasswordLane(threads=1, waiting=1, seconds=0.05, percent=100)
     running, release = threading.Event(), threading.Event()
 
     def slow() -> None:
@@ -83,8 +87,25 @@ def test_lane__waits_only_so_long() -> None:
     assert lane.run(lambda: "again") == "again"
 
 
+def test_lane__rests_after_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    lane = PasswordLane(threads=1, waiting=0, seconds=30, percent=20)
+    rested: list[float] = []
+    slept = threading.Event()
+    used = iter([10.0, 10.5])
+
+    def sleep(seconds: float) -> None:
+        rested.append(seconds)
+        slept.set()
+
+    monkeypatch.setattr(time, "thread_time", lambda: next(used))
+    monkeypatch.setattr(time, "sleep", sleep)
+    assert lane.run(lambda: "done") == "done"
+    assert slept.wait(30)
+    assert rested == [2.0], "four times as long as the half second that the work took"
+
+
 def test_lane__passes_errors_on() -> None:
-    lane = PasswordLane(threads=1, waiting=0, seconds=30)
+    lane = PasswordLane(threads=1, waiting=0, seconds=30, percent=100)
 
     def fail() -> None:
         raise LookupError
@@ -95,7 +116,7 @@ def test_lane__passes_errors_on() -> None:
 
 
 def test_lane__after_a_fork__has_threads_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    lane = PasswordLane(threads=1, waiting=0, seconds=30)
+    lane = PasswordLane(threads=1, waiting=0, seconds=30, percent=100)
     lane.run(lambda: 1)
     assert lane.pool is not None
     parents = lane.pool[1]
