@@ -289,8 +289,7 @@ class PlayerClient:
     # Store.
 
     def offers(self) -> list[dict[str, Any]]:
-        answer = self._call("GET", "/v1/store/offers")
-        return cast(list[dict[str, Any]], answer.json()["results"])
+        return self._all("/v1/store/offers")
 
     def wallet(self) -> dict[str, int]:
         """Balances by currency."""
