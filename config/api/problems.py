@@ -77,6 +77,9 @@ class Problem(Exception):  # noqa: N818 (the word of RFC 9457)
             headers=self.headers,
         )
         response["Cache-Control"] = "no-store"
+        if self.status == 401:
+            # RFC 9110, 11.6.1; browsers ask nobody for a Bearer token.
+            response.headers.setdefault("WWW-Authenticate", 'Bearer realm="evenkeel"')
         return response
 
 
