@@ -3,13 +3,14 @@
 import time
 from collections.abc import Sequence
 from datetime import datetime
+from threading import Lock
 from typing import Any
 from uuid import UUID
 
 import msgspec
 from django.db import connection
 
-from accounts.models import Game, Player
+from accounts.models import Player
 from accounts.selectors import PublicPlayer, public_players
 from config.api.pagination import Page, PageQuery, decode_cursor, encode_cursor, keyset_page
 from config.api.problems import NotFound
@@ -23,7 +24,7 @@ from leaderboards.services import seasons
 
 # Names, avatars and metadata in a kept first page may be this old. Ranks and scores never are.
 NAMES_SECONDS = 1.0
-KEPT_PAGES = 500
+KEPT_PAGES = 200
 
 
 class KeptPage(msgspec.Struct, frozen=True):
@@ -36,9 +37,10 @@ class KeptPage(msgspec.Struct, frozen=True):
 
 
 _first_pages: dict[tuple[UUID, int], KeptPage] = {}
+_lock = Lock()
 
 
-def board_out(board: BoardDefinition) -> BoardOut:
+def board_out(board: BoardDefinition, season: seasons.SeasonInfo) -> BoardOut:
     return BoardOut(
         key=board.key,
         name=board.name,
@@ -46,7 +48,7 @@ def board_out(board: BoardDefinition) -> BoardOut:
         keep=board.keep,
         min_score=board.min_score,
         max_score=board.max_score,
-        season=season_out(seasons.current(board)),
+        season=season_out(season),
     )
 
 
@@ -65,7 +67,10 @@ def boards_page(game_id: UUID, query: PageQuery) -> Page[BoardOut]:
     has_next = bool(found) and (backward or more)
     has_previous = bool(found) and (more if backward else query.cursor is not None)
     return Page(
-        results=[board_out(board) for board in found],
+        results=[
+            board_out(board, season)
+            for board, season in zip(found, seasons.current_of(found), strict=True)
+        ],
         next=encode_cursor([found[-1].key]) if has_next else None,
         previous=encode_cursor([found[0].key], backward=True) if has_previous else None,
     )
@@ -145,9 +150,10 @@ def _first_page(board: BoardDefinition, season_id: UUID, limit: int) -> bytes:
             now,
         )
     if found.state:
-        _first_pages[season_id, limit] = KeptPage(found.state, found.places, body, made)
-        while len(_first_pages) > KEPT_PAGES:
-            _first_pages.pop(next(iter(_first_pages)), None)
+        with _lock:
+            _first_pages[season_id, limit] = KeptPage(found.state, found.places, body, made)
+            while len(_first_pages) > KEPT_PAGES:
+                del _first_pages[next(iter(_first_pages))]
     return body
 
 
@@ -266,8 +272,3 @@ def player_entries(player: Player, *, limit: int = 50) -> list[tuple[Season, Ent
         )
     }
     return [(season, found[season.id]) for season in recent if season.id in found][:limit]
-
-
-def game_boards(game: Game) -> list[str]:
-    """Keys of the game's active boards."""
-    return list(boards.get(game.pk))

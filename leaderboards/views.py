@@ -33,7 +33,7 @@ from leaderboards.serializers import (
     SeasonOut,
     SeasonQuery,
 )
-from leaderboards.services import entries, scores
+from leaderboards.services import entries, scores, seasons
 
 
 class BoardViewSet(ApiViewSet):
@@ -48,7 +48,7 @@ class BoardViewSet(ApiViewSet):
     def retrieve(self, request: ApiRequest, board: str) -> HttpResponse:
         """One leaderboard with its running season."""
         found = board_get(game_id=request.caller.game_id, key=board)
-        return answer(selectors.board_out(found))
+        return answer(selectors.board_out(found, seasons.current(found)))
 
     @endpoint(
         callers=("player", "server"),

@@ -1,6 +1,8 @@
 """Seasons: made when they are first needed, by whoever needs them first."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from threading import Lock
 from uuid import UUID
 
 import msgspec
@@ -31,31 +33,53 @@ class SeasonInfo(msgspec.Struct, frozen=True):
 # board id → (the definition it was found with, the season). A definition that was changed is
 # another object, so that a season is looked up again after every change of the board.
 _running: dict[UUID, tuple[BoardDefinition, SeasonInfo]] = {}
+_lock = Lock()
 
 
 def current(board: BoardDefinition, *, now: datetime | None = None) -> SeasonInfo:
     """The season that runs now, made if there is none yet. `now` is given in UTC when the
     database's clock says otherwise than ours; the cache is then passed over."""
-    kept = _running.get(board.id)
-    if now is None and kept is not None and kept[0] is board and kept[1].runs_at(timezone.now()):
-        return kept[1]
+    if now is None and (season := _kept(board, timezone.now())):
+        return season
     moment = now or timezone.now()
-    season = _find(board.id, moment) or _create(board, moment)
+    return _keep(board, _find([board.id], moment).get(board.id) or _create(board, moment))
+
+
+def current_of(boards: Sequence[BoardDefinition]) -> list[SeasonInfo]:
+    """The running season of each board, with at most one query for those that are there."""
+    now = timezone.now()
+    kept = {board.id: _kept(board, now) for board in boards}
+    missing = [board_id for board_id, season in kept.items() if season is None]
+    found = _find(missing, now) if missing else {}
+    return [
+        kept[board.id] or _keep(board, found.get(board.id) or _create(board, now))
+        for board in boards
+    ]
+
+
+def _kept(board: BoardDefinition, now: datetime) -> SeasonInfo | None:
+    kept = _running.get(board.id)
+    return kept[1] if kept and kept[0] is board and kept[1].runs_at(now) else None
+
+
+def _keep(board: BoardDefinition, season: SeasonInfo) -> SeasonInfo:
     if not connection.in_atomic_block:
-        _running[board.id] = (board, season)
-        while len(_running) > CACHE_SIZE:
-            del _running[next(iter(_running))]
+        with _lock:
+            _running[board.id] = (board, season)
+            while len(_running) > CACHE_SIZE:
+                del _running[next(iter(_running))]
     return season
 
 
-def _find(board_id: UUID, moment: datetime) -> SeasonInfo | None:
-    season = (
-        Season.objects.filter(Q(ends_at__isnull=True) | Q(ends_at__gt=moment), board_id=board_id)
-        .filter(starts_at__lte=moment)
-        .order_by("-number")
-        .first()
+def _find(board_ids: Sequence[UUID], moment: datetime) -> dict[UUID, SeasonInfo]:
+    """Board id → the season that runs at `moment`, where there is one."""
+    seasons = (
+        Season.objects.filter(Q(ends_at__isnull=True) | Q(ends_at__gt=moment))
+        .filter(board_id__in=board_ids, starts_at__lte=moment)
+        .order_by("board_id", "-number")
+        .distinct("board_id")
     )
-    return None if season is None else info(season)
+    return {season.board_id: info(season) for season in seasons}
 
 
 def info(season: Season) -> SeasonInfo:
@@ -66,9 +90,9 @@ def _create(board: BoardDefinition, moment: datetime) -> SeasonInfo:
     with transaction.atomic():
         # Whoever else needs this season waits here, and then finds it.
         row = Board.objects.select_for_update(of=("self",)).get(pk=board.id)
-        found = _find(board.id, moment)
-        if found is not None:
-            return found
+        found = _find([board.id], moment)
+        if found:
+            return found[board.id]
         latest = Season.objects.filter(board_id=board.id).order_by("-number").first()
         # By the database's clock, which also dates the log: nothing of this season is older.
         since = database_now()

@@ -266,6 +266,19 @@ def test_query_count__does_not_grow(
     assert len(queries) == expected, queries.captured_queries
 
 
+@pytest.mark.parametrize("count", [1, 20])
+def test_boards__cost_one_query_for_seasons_that_are_not_known(
+    game: Any, player: PlayerClient, count: int
+) -> None:
+    for _ in range(count):
+        seasons.current(board_of(game))
+    player.get("/v1/leaderboards/none")
+    seasons._running.clear()
+    with CaptureQueriesContext(connection) as queries:
+        assert len(player.get("/v1/leaderboards").json()["results"]) == count
+    assert len(queries) == 1, queries.captured_queries
+
+
 @pytest.mark.parametrize("scope", ["friends", "country", "bucket"])
 def test_scopes__are_refused_clearly(board: Any, player: PlayerClient, scope: str) -> None:
     assert_problem(player.get(f"{BOARD}/entries?scope={scope}"), 422, "scope_not_available")
