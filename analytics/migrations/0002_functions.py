@@ -32,19 +32,32 @@ $$;
 # plans: as an SQL function, planned at each call, it cost three times as much as all the rest.
 MARK_ACTIVE = """
 CREATE FUNCTION analytics_mark_active(
-    p_game uuid, p_day date, p_who uuid, p_at timestamptz,
+    p_game uuid, p_day date, p_player uuid, p_consent boolean, p_at timestamptz,
     p_platform text, p_country text, p_app_version text
 ) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    v_who uuid := CASE WHEN p_consent THEN p_player ELSE analytics_pseudonym(p_player, p_day) END;
 BEGIN
-    IF p_who IS NULL THEN
+    IF v_who IS NULL THEN
         RETURN;
     END IF;
-    PERFORM FROM analytics_activeplayer WHERE game_id = p_game AND day = p_day AND who = p_who;
-    IF NOT FOUND THEN
-        INSERT INTO analytics_activeplayer
-            (game_id, day, who, seen_at, platform, country, app_version)
-        VALUES (p_game, p_day, p_who, p_at, p_platform, p_country, p_app_version);
+    PERFORM FROM analytics_activeplayer WHERE game_id = p_game AND day = p_day AND who = v_who;
+    IF FOUND THEN
+        RETURN;
     END IF;
+    -- Who agreed, or withdrew, in the course of this day was counted under the other name.
+    PERFORM FROM analytics_activeplayer
+    WHERE game_id = p_game AND day = p_day
+      AND who = CASE WHEN p_consent THEN analytics_pseudonym(p_player, p_day) ELSE p_player END;
+    IF FOUND THEN
+        RETURN;
+    END IF;
+    INSERT INTO analytics_activeplayer
+        (game_id, day, who, seen_at, platform, country, app_version)
+    -- The session's row has this very time: next to a pseudonym it would be a name.
+    VALUES (p_game, p_day, v_who,
+            CASE WHEN p_consent THEN p_at ELSE p_day::timestamp AT TIME ZONE 'UTC' END,
+            p_platform, p_country, p_app_version);
 END
 $$;
 """
@@ -82,11 +95,7 @@ BEGIN
     IF p_name IN ('session_start', 'session_refresh') AND p_player IS NOT NULL AND NOT v_tester THEN
         SELECT (v_at AT TIME ZONE timezone)::date INTO v_day FROM accounts_game WHERE id = p_game;
         PERFORM analytics_mark_active(
-            p_game, v_day,
-            CASE WHEN v_consent THEN p_player ELSE analytics_pseudonym(p_player, v_day) END,
-            -- The session's row has this very time: next to a pseudonym it would be a name.
-            CASE WHEN v_consent THEN v_at ELSE v_day::timestamp AT TIME ZONE 'UTC' END,
-            v_platform, v_country, v_app_version
+            p_game, v_day, p_player, v_consent, v_at, v_platform, v_country, v_app_version
         );
     END IF;
     IF p_name = 'session_refresh' THEN

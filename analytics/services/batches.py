@@ -113,10 +113,7 @@ WITH who AS MATERIALIZED (
 )
 SELECT (SELECT count(*) FROM stored),
        (SELECT count(analytics_mark_active(
-                   %(game)s::uuid, day,
-                   CASE WHEN consent THEN player_id ELSE analytics_pseudonym(player_id, day) END,
-                   CASE WHEN consent THEN at ELSE day::timestamp AT TIME ZONE 'UTC' END,
-                   platform, country, app_version))
+                   %(game)s::uuid, day, player_id, consent, at, platform, country, app_version))
         FROM (SELECT * FROM days ORDER BY day) AS ordered CROSS JOIN who)
 """
 

@@ -187,6 +187,20 @@ def test_day__counts_players_with_and_without_consent_once_each(game: Game) -> N
     assert figures(game, "sessions", "platform") == {"ios": 2, "web": 2}
 
 
+@pytest.mark.parametrize("agrees_first", [True, False])
+def test_day__player_agrees_or_withdraws_in_its_course__is_counted_once(
+    game: Game, agrees_first: bool
+) -> None:
+    player = PlayerFactory(game=game, analytics_consent=agrees_first)
+    for consent in (agrees_first, not agrees_first, agrees_first):
+        Player.objects.filter(pk=player.pk).update(analytics_consent=consent)
+        record(player, "session_start")
+
+    rollups.compute_day(game_id=game.pk, day=today())
+
+    assert figures(game, "dau") == {"": 1}
+
+
 def test_day__a_game_can_not_claim_server_facts(game: Game) -> None:
     player = client_of(consenting(game))
     claims = [
