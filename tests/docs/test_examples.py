@@ -11,6 +11,7 @@ from django.conf import settings
 
 from accounts.models import Game
 from accounts.services import game_files
+from tests.contract.live import brief_connections
 from tests.docs import pages
 from tests.factories.accounts import publishable_key, secret_key
 from tests.fixtures.api import SCOPES, new_player
@@ -62,7 +63,8 @@ def test_examples__answer_as_the_page_says(
     examples = pages.examples_in((ROOT / page).read_text(encoding="utf-8"))
     told = [example for example in examples if example.expected is not None]
 
-    outcomes = pages.run(told, variables=variables, curl=CURL, folder=tmp_path)
+    with brief_connections():
+        outcomes = pages.run(told, variables=variables, curl=CURL, folder=tmp_path)
 
     wrong = [str(outcome) for outcome in outcomes if not outcome.is_as_told]
     assert not wrong, "\n\n".join(wrong)
@@ -100,7 +102,10 @@ def test_runner__notices_what_is_not_as_told(
     curl: str, variables: dict[str, str], tmp_path: Path
 ) -> None:
     """With curl and with the stand-in: right statuses pass, a wrong one does not."""
-    outcomes = pages.run(pages.examples_in(PAGE), variables=variables, curl=curl, folder=tmp_path)
+    examples = pages.examples_in(PAGE)
+
+    with brief_connections():
+        outcomes = pages.run(examples, variables=variables, curl=curl, folder=tmp_path)
 
     assert [(o.status, o.is_as_told) for o in outcomes] == [
         ("200", True),
