@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
+from accounts.metrics import REVOCATIONS_REPEATED
 from accounts.models import Game
 from config import redis
 from config.api.gate import revocation_key, version_key
@@ -106,6 +107,7 @@ def publish_recent() -> int:
         redis.call(_publish_versions, purpose="definitions")
     except redis.RedisAway:
         return 0
+    REVOCATIONS_REPEATED.inc(len(revoked))
     return len(revoked)
 
 
