@@ -14,6 +14,7 @@ from accounts.models import Game, Player
 from accounts.services import game_files
 from analytics.models import DailyFigure
 from config.management.commands.simulate import chance_of_return
+from tests.fixtures.api import new_player
 
 pytestmark = pytest.mark.django_db(transaction=True)
 EXAMPLE = Path(settings.BASE_DIR) / "examples" / "lantern_garden.yaml"
@@ -29,6 +30,7 @@ def garden(settings: Any) -> Game:
 
 
 def test_simulate__a_week__every_day_has_players_and_figures(garden: Game) -> None:
+    new_player(garden)  # who is really here today, and stays here
     output = StringIO()
     call_command("simulate", weeks=1, players=2, stdout=output)
     lines = output.getvalue().splitlines()
@@ -42,7 +44,8 @@ def test_simulate__a_week__every_day_has_players_and_figures(garden: Game) -> No
     assert all(value >= 1 for value in dau.values())
     sessions = figures.filter(metric="sessions").values_list("value", flat=True)
     visits = sum(int(line.split(": ")[1].split()[0]) for line in lines[:7])
-    assert sum(sessions) == visits
+    assert sum(sessions) == visits + 1
+    assert Player.objects.filter(created_at__date=today).count() > 1
     oldest = Player.objects.order_by("created_at").values_list("created_at", flat=True)[0]
     assert oldest.date() == today - timedelta(days=6)
 

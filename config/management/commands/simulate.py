@@ -116,6 +116,7 @@ class History:
     def play_day(self, number: int, ago: int, newcomers: int) -> int:
         """Play a day and move it `ago` days back; how many visits it had."""
         begun = timezone.now()
+        here = Here(self.game, begun)
         weekend = 1.25 if (timezone.localdate() - timedelta(days=ago)).weekday() >= 5 else 1.0
         fresh = max(1, round(newcomers * weekend * self.chance.uniform(0.5, 1.0)))
         joined = [self._newcomer(number) for _ in range(fresh)]
@@ -131,7 +132,7 @@ class History:
             for _ in range(times):
                 self._visit(regular)
         if ago:
-            move_back(self.game.pk, begun, ago)
+            here.move_new(ago)
         rollups.compute_day(game_id=self.game.pk, day=day_of(self.game, begun, ago))
         return sum(times for _, times in visitors)
 
@@ -228,15 +229,16 @@ def day_of(game: Game, moment: datetime, ago: int) -> date:
     return moment.astimezone(ZoneInfo(game.timezone)).date() - timedelta(days=ago)
 
 
-# What a day made, in the tables that charts and lists read times from. Each takes the game, the
-# moment the day's play began, and how far to go back.
+# What a day made, in the tables that charts and lists read times from. Analytics keeps no exact
+# time of players who did not agree to it: there, the new rows are those that were not here before.
 MOVES = (
     """UPDATE analytics_event SET at = at - %(back)s::interval
-       WHERE game_id = %(game)s::uuid AND at >= %(begun)s::timestamptz - interval '1 minute'
-         AND received_at >= %(begun)s::timestamptz""",
+       WHERE game_id = %(game)s::uuid AND at >= %(minute)s::timestamptz
+         AND received_at >= %(minute)s::timestamptz AND NOT id = ANY(%(events)s::uuid[])""",
     """UPDATE analytics_activeplayer
        SET day = (day - %(back)s::interval)::date, seen_at = seen_at - %(back)s::interval
-       WHERE game_id = %(game)s::uuid AND seen_at >= %(begun)s::timestamptz""",
+       WHERE game_id = %(game)s::uuid AND day = %(day)s::date
+         AND NOT who = ANY(%(active)s::uuid[])""",
     """UPDATE accounts_player SET created_at = created_at - %(back)s::interval
        WHERE game_id = %(game)s::uuid AND created_at >= %(begun)s::timestamptz""",
     """UPDATE accounts_session
@@ -250,9 +252,33 @@ MOVES = (
 )
 
 
-def move_back(game_id: UUID, begun: datetime, days: int) -> None:
-    """Move what was made since `begun` by `days` days, all of it or nothing."""
-    arguments: dict[str, Any] = {"game": game_id, "begun": begun, "back": timedelta(days=days)}
-    with transaction.atomic(), connection.cursor() as cursor:
-        for statement in MOVES:
-            cursor.execute(statement, arguments)
+class Here:
+    """What today holds before a simulated day is played on it: that stays."""
+
+    def __init__(self, game: Game, begun: datetime) -> None:
+        self.arguments: dict[str, Any] = {
+            "game": game.pk,
+            "begun": begun,
+            "minute": begun.replace(second=0, microsecond=0),
+            "day": day_of(game, begun, 0),
+        }
+        self.arguments["events"] = self._ids(
+            """SELECT id FROM analytics_event
+               WHERE game_id = %(game)s::uuid AND at >= %(minute)s::timestamptz"""
+        )
+        self.arguments["active"] = self._ids(
+            """SELECT who FROM analytics_activeplayer
+               WHERE game_id = %(game)s::uuid AND day = %(day)s::date"""
+        )
+
+    def _ids(self, statement: str) -> list[UUID]:
+        with connection.cursor() as cursor:
+            cursor.execute(statement, self.arguments)
+            return [row_id for (row_id,) in cursor.fetchall()]
+
+    def move_new(self, days: int) -> None:
+        """Move what has been made since by `days` days, all of it or nothing."""
+        arguments: dict[str, Any] = {**self.arguments, "back": timedelta(days=days)}
+        with transaction.atomic(), connection.cursor() as cursor:
+            for statement in MOVES:
+                cursor.execute(statement, arguments)
