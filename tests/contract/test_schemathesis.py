@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import schemathesis
+from django.db import connections
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import Status, events, from_schema
 
@@ -56,6 +57,8 @@ def credentials_of(world: World) -> type:
             if "Player" in schemes:
                 # Of a session of its own, so that no call can end it for the next.
                 session = SessionFactory(player=world.player)
+                # This runs in threads of Schemathesis, which know nothing of Django's connections.
+                connections.close_all()
                 return {"Authorization": f"Bearer {access_token(session)}"}
             if "ServerKey" in schemes:
                 return kept["server"]
