@@ -5,8 +5,8 @@ from typing import Any
 
 import environ
 from celery.schedules import crontab
-from django.urls import reverse_lazy
 
+from config.settings.backoffice import *
 from config.settings.env import env
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
@@ -233,80 +233,6 @@ LANGUAGE_CODE = "en"
 # Django looks for its own middlewares by name; ours are subclasses of those three.
 SILENCED_SYSTEM_CHECKS = ["security.W001", "security.W002", "security.W003"]
 
-# --- staff -----------------------------------------------------------------------------------
-
-AUTH_USER_MODEL = "accounts.StaffUser"
-PASSWORD_HASHERS = [
-    "django.contrib.auth.hashers.Argon2PasswordHasher",
-    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
-]
-AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in (
-        "UserAttributeSimilarityValidator",
-        "MinimumLengthValidator",
-        "CommonPasswordValidator",
-        "NumericPasswordValidator",
-    )
-]
-AUTHENTICATION_BACKENDS = [
-    "django.contrib.auth.backends.ModelBackend",
-    "allauth.account.auth_backends.AuthenticationBackend",
-]
-PASSWORD_MEMORY_KIB = env.number(
-    "PASSWORD_MEMORY_KIB", 19_456, doc="argon2id memory of one check of a player's password"
-)
-PASSWORD_PASSES = env.number("PASSWORD_PASSES", 2, doc="argon2id passes of a player's password")
-PASSWORD_LANE_THREADS = env.number(
-    "PASSWORD_LANE_THREADS", 1, doc="players' passwords that a web process checks at once"
-)
-PASSWORD_LANE_WAITING = env.number(
-    "PASSWORD_LANE_WAITING", 3, doc="requests that may wait for it; fewer than WEB_THREADS"
-)
-PASSWORD_LANE_PERCENT = env.number(
-    "PASSWORD_LANE_PERCENT", 10, doc="of one core, that this may take in each web process"
-)
-PASSWORD_LANE_SECONDS = env.number("PASSWORD_LANE_SECONDS", 3, doc="longest wait for it")
-STAFF_MFA_REQUIRED = env.flag(
-    "STAFF_MFA_REQUIRED", False, doc="staff must use a second factor (always on in production)"
-)
-LOGIN_URL = "account_login"
-LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
-ACCOUNT_ADAPTER = "accounts.adapters.StaffAccountAdapter"
-ACCOUNT_EMAIL_VERIFICATION = "none"
-ACCOUNT_LOGIN_METHODS = {"username"}
-ACCOUNT_LOGOUT_REDIRECT_URL = reverse_lazy("account_login")
-ACCOUNT_SESSION_REMEMBER = False
-# allauth counts in the cache, which may be away; accounts/adapters.py counts in the gate.
-ACCOUNT_RATE_LIMITS = False
-MFA_ADAPTER = "accounts.adapters.StaffMFAAdapter"
-MFA_FORMS = {
-    "authenticate": "accounts.forms.SecondFactorForm",
-    "reauthenticate": "accounts.forms.SecondFactorAgainForm",
-}
-MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
-MFA_TOTP_ISSUER = "Evenkeel"
-SESSION_COOKIE_AGE = 12 * 3600
-SESSION_COOKIE_HTTPONLY = True
-CSRF_COOKIE_HTTPONLY = True
-
-SECURE_REFERRER_POLICY = "same-origin"
-SECURE_CONTENT_TYPE_NOSNIFF = True
-X_FRAME_OPTIONS = "DENY"
-CONTENT_SECURITY_POLICY = {
-    "DIRECTIVES": {
-        "default-src": ["'self'"],
-        # Unfold's Alpine.js evaluates expressions; config.middleware.CSPMiddleware serves only
-        # the back office, the API has a policy of its own that allows nothing.
-        "script-src": ["'self'", "'unsafe-eval'", "'unsafe-inline'"],
-        "style-src": ["'self'", "'unsafe-inline'"],
-        "img-src": ["'self'", "data:"],
-        "frame-ancestors": ["'none'"],
-        "base-uri": ["'self'"],
-        "form-action": ["'self'"],
-    }
-}
-
 # --- the API ---------------------------------------------------------------------------------
 
 API_AUTHENTICATE = "accounts.authentication.authenticate"
@@ -348,6 +274,20 @@ SPECTACULAR_SETTINGS = {
     },
 }
 
+PASSWORD_MEMORY_KIB = env.number(
+    "PASSWORD_MEMORY_KIB", 19_456, doc="argon2id memory of one check of a player's password"
+)
+PASSWORD_PASSES = env.number("PASSWORD_PASSES", 2, doc="argon2id passes of a player's password")
+PASSWORD_LANE_THREADS = env.number(
+    "PASSWORD_LANE_THREADS", 1, doc="players' passwords that a web process checks at once"
+)
+PASSWORD_LANE_WAITING = env.number(
+    "PASSWORD_LANE_WAITING", 3, doc="requests that may wait for it; fewer than WEB_THREADS"
+)
+PASSWORD_LANE_PERCENT = env.number(
+    "PASSWORD_LANE_PERCENT", 10, doc="of one core, that this may take in each web process"
+)
+PASSWORD_LANE_SECONDS = env.number("PASSWORD_LANE_SECONDS", 3, doc="longest wait for it")
 ACCESS_TOKEN_SECONDS = env.number("ACCESS_TOKEN_SECONDS", 900, doc="life of an access token")
 REFRESH_TOKEN_SECONDS = env.number(
     "REFRESH_TOKEN_SECONDS", 30 * 86400, doc="life of a refresh token that is not used"
@@ -499,16 +439,3 @@ WEB_WORKERS = env.number("WEB_WORKERS", 2, doc="web processes")
 WEB_THREADS = env.number("WEB_THREADS", 8, doc="threads of each web process")
 
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
-
-# --- back office -----------------------------------------------------------------------------
-
-UNFOLD = {
-    "SITE_TITLE": "Evenkeel",
-    "SITE_HEADER": "Evenkeel",
-    "SITE_SYMBOL": "sailing",
-    "SHOW_HISTORY": True,
-    "ACCOUNT": {"navigation": [{"title": "Second factor", "link": reverse_lazy("mfa_index")}]},
-    "DASHBOARD_CALLBACK": "analytics.dashboard.dashboard_callback",
-    "STYLES": [],
-    "SCRIPTS": [],
-}
