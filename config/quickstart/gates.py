@@ -96,6 +96,7 @@ def all_gates() -> list[Gate]:
         ),
         Gate("hadolint", [BIN / "hadolint", "Dockerfile"]),
         Gate("OpenAPI schema", function=schema_problems),
+        Gate("generated pages", [*manage, "write_docs", "--check"]),
     ]
 
 
