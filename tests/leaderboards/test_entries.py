@@ -7,6 +7,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from accounts.services.players import set_tester
+from config import hooks
 from leaderboards import index, selectors
 from leaderboards.services import entries, seasons
 from tests.factories.accounts import PlayerFactory
@@ -203,6 +205,16 @@ def test_tester_changed__leaves_and_comes_back(game: Any, board: Any, player: Pl
     assert entries.tester_changed(is_tester=True, **given) == 0
     assert entries.tester_changed(is_tester=False, **given) == 1
     assert scores_of(player.get(f"{BOARD}/entries")) == [(1, 15)]
+
+
+def test_player_made_a_tester__leaves_the_boards_by_itself(
+    game: Any, board: Any, player: PlayerClient
+) -> None:
+    submit(board, player.player_id, 15)
+    for is_tester, shown in ((True, []), (False, [(1, 15)])):
+        set_tester(game_id=game.pk, player_id=player.player_id, is_tester=is_tester)
+        assert hooks.run_due() == 1
+        assert scores_of(player.get(f"{BOARD}/entries")) == shown
 
 
 def test_kept_first_page__is_never_older_than_the_last_score(
