@@ -164,10 +164,13 @@ class Run:
             *(*celery, "worker", "--queues", QUEUES, "--concurrency", "2"),
             *("--loglevel", "INFO", "--without-mingle", "--without-gossip"),
         ]
+        beat = [*celery, "beat", "--loglevel", "WARNING", "--pidfile", ""]
         return [
             Child("web", self.web_command(), environment),
             Child("worker", worker, environment),
-            Child("beat", [*celery, "beat", "--loglevel", "WARNING", "--pidfile", ""], environment),
+            # Asked to stop, it first writes to the database; if that is going down as well, the
+            # error is caught further up, and the request is lost with it. It has nothing to save.
+            Child("beat", beat, environment, parent_death=signal.SIGKILL),
         ]
 
     def web_command(self) -> list[str]:

@@ -30,6 +30,8 @@ class Child:
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
+    # What the kernel sends it when the supervisor is killed.
+    parent_death: signal.Signals = signal.SIGTERM
     logs: Path = LOGS
     run: Path = RUN
     process: subprocess.Popen[bytes] | None = None
@@ -46,7 +48,13 @@ class Child:
         return self.run / f"{self.name}.json"
 
     def start(self) -> None:
-        self.process = spawn(self.command, log=self.log, env=self.environment, cwd=ROOT)
+        self.process = spawn(
+            self.command,
+            log=self.log,
+            env=self.environment,
+            cwd=ROOT,
+            parent_death=self.parent_death,
+        )
         self.started = time.monotonic()
         self.next_start = None
         remember(self.record, self.process.pid)
