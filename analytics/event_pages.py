@@ -158,14 +158,15 @@ def event_row(event: Event) -> list[object]:
 
 def player_panel(player: Player) -> Panel:
     """The newest events on the player's page."""
+    # No properties: half a page is too narrow for them, and "All" shows them.
     rows = []
     for event in selectors.recent_events_of(player, limit=10):
-        time_, name, _, source, where, props = event_row(event)
-        rows.append([time_, name, source, where, props])
+        time_, name, _, source, where, _ = event_row(event)
+        rows.append([time_, name, source, where])
     query = urlencode({"game": player.game_id, "player": player.pk})
     note = "" if player.analytics_consent else "Without analytics consent, events name no player."
     return Panel(
-        columns=["Time (UTC)", "Event", "Source", "Where", "Properties"],
+        columns=["Time (UTC)", "Event", "Source", "Where"],
         rows=rows,
         more_url=f"{reverse('admin:analytics_events')}?{query}",
         note=note,
