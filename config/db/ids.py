@@ -1,7 +1,6 @@
 """Keys. UUIDv7 (RFC 9562): ordered by time, so that new rows land on one index page."""
 
 import uuid
-from datetime import UTC, datetime
 
 from uuid_utils.compat import uuid7 as _uuid7
 
@@ -9,8 +8,3 @@ from uuid_utils.compat import uuid7 as _uuid7
 def uuid7() -> uuid.UUID:
     """A new UUIDv7."""
     return _uuid7()
-
-
-def uuid7_time(value: uuid.UUID) -> datetime:
-    """The UTC time, to the millisecond, inside a UUIDv7."""
-    return datetime.fromtimestamp((value.int >> 80) / 1000, UTC)

@@ -19,6 +19,8 @@ from django.db.migrations.operations import RunSQL, SeparateDatabaseAndState
 from django.utils import timezone
 from psycopg import sql
 
+from config.db.transactions import advisory_lock
+
 log = structlog.get_logger(__name__)
 Interval = Literal["day", "month"]
 
@@ -186,7 +188,7 @@ def _make(table: Partitioned, first: date) -> list[Change]:
     in_range = "{column} >= {first} AND {column} < {last}"
     with transaction.atomic(), connection.cursor() as cursor:
         # Two runs at once: the second waits, and finds the partition there.
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s::text, 0))", [name])
+        advisory_lock(name)
         cursor.execute("SELECT to_regclass(%s::text) IS NOT NULL", [name])
         if cursor.fetchone()[0]:
             return []
