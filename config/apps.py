@@ -1,4 +1,8 @@
 from django.apps import AppConfig
+from django.conf import settings
+from django.core.cache import close_caches
+from django.core.signals import request_finished, request_started
+from django.db import reset_queries
 
 
 class PlumbingConfig(AppConfig):
@@ -10,3 +14,8 @@ class PlumbingConfig(AppConfig):
 
         logs.configure()
         _ = checks
+        # What Django does around every request and nothing here needs: django-redis keeps its
+        # connections, and queries are noted only in DEBUG.
+        request_finished.disconnect(close_caches)
+        if not settings.DEBUG:
+            request_started.disconnect(reset_queries)

@@ -1,8 +1,7 @@
 """What runs around requests. The API needs little of it, and pays only for that.
 
 `RequestMiddleware` serves everything: client address, request id, metrics, log line, headers,
-compression. Django's own middlewares follow as subclasses that step aside for the API, which has
-neither cookies nor forms (and Django's checks for the admin still see them).
+compression. `ApiMiddleware` answers the API; Django's own middlewares follow it.
 """
 
 import gzip
@@ -10,18 +9,15 @@ import ipaddress
 import re
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, cast
 
 import structlog
-from auditlog.middleware import AuditlogMiddleware as AuditlogBase
-from csp.middleware import CSPMiddleware as CSPBase
 from django.conf import settings
-from django.contrib.auth.middleware import AuthenticationMiddleware as AuthenticationBase
-from django.contrib.messages.middleware import MessageMiddleware as MessageBase
-from django.contrib.sessions.middleware import SessionMiddleware as SessionBase
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.middleware import clickjacking, common, csrf, security
+from django.template.response import SimpleTemplateResponse
+from django.urls import ResolverMatch, get_resolver
 
 from config.api.callers import ApiRequest
 from config.db.definitions import forget_version
@@ -51,8 +47,10 @@ class TrustedProxies:
 
     def __init__(self, networks: list[str]) -> None:
         self.networks = [ipaddress.ip_network(network, strict=False) for network in networks]
+        # The few proxies in front are asked about with every request.
+        self.trusts = lru_cache(1024)(self._trusts)
 
-    def trusts(self, address: str) -> bool:
+    def _trusts(self, address: str) -> bool:
         try:
             parsed = ipaddress.ip_address(address)
         except ValueError:
@@ -148,56 +146,24 @@ def accepts_gzip(header: str) -> bool:
     return False
 
 
-class BackOfficeOnly:
-    """Mixed into Django's middlewares: the API passes by."""
-
-    get_response: Any
-
-    def __call__(self, request: HttpRequest) -> Any:
-        if is_api(request):
-            return self.get_response(request)
-        return super().__call__(request)  # type: ignore[misc]
-
-
-class SecurityMiddleware(security.SecurityMiddleware):
-    """For everything: HTTPS is enforced, and its headers are sent, on the API too."""
-
-
-class SessionMiddleware(BackOfficeOnly, SessionBase):
-    pass
-
-
-class CommonMiddleware(BackOfficeOnly, common.CommonMiddleware):
-    pass
-
-
-class CsrfViewMiddleware(BackOfficeOnly, csrf.CsrfViewMiddleware):
-    def process_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        return None if is_api(request) else super().process_view(request, *args, **kwargs)
-
-
-class AuthenticationMiddleware(BackOfficeOnly, AuthenticationBase):
-    pass
-
-
-class MessageMiddleware(BackOfficeOnly, MessageBase):
-    pass
-
-
-class AuditlogMiddleware:
-    """django-auditlog's, for the back office: it notes which member of staff made a change."""
+class ApiMiddleware:
+    """Answers the API's requests. The middlewares after it serve only the back office: the API has
+    neither cookies nor forms, and two calls a middleware cost more than many of its answers."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
-        self.inner = AuditlogBase(get_response)
 
-    def __call__(self, request: HttpRequest) -> Any:
-        return self.get_response(request) if is_api(request) else self.inner(request)
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if not is_api(request):
+            return self.get_response(request)
+        match = request.resolver_match = _resolve(settings.ROOT_URLCONF, request.path_info)
+        response: HttpResponseBase = match.func(request, *match.args, **match.kwargs)
+        if isinstance(response, SimpleTemplateResponse):
+            response = response.render()
+        return response
 
 
-class XFrameOptionsMiddleware(BackOfficeOnly, clickjacking.XFrameOptionsMiddleware):
-    pass
-
-
-class CSPMiddleware(BackOfficeOnly, CSPBase):
-    pass
+@lru_cache(4096)
+def _resolve(urlconf: str, path: str) -> ResolverMatch:
+    """Django's resolver tries one pattern after the other; most requests go to few paths."""
+    return get_resolver(urlconf).resolve(path)

@@ -65,6 +65,16 @@ return {0, 0, 0, remaining, reset}
 """)
 
 
+# KEYS: a limit's. ARGV: milliseconds of one use.
+GIVE_BACK = redis.Script("""
+local tat = tonumber(redis.call('GET', KEYS[1]) or 0)
+if tat > 0 then
+  redis.call('SET', KEYS[1], string.format('%.3f', tat - tonumber(ARGV[1])), 'KEEPTTL')
+end
+return 0
+""")
+
+
 def limit_key(name: str, who: str) -> str:
     """Where a bucket is kept; the hash tag keeps one caller's keys in one Redis Cluster slot."""
     return redis.key(f"{{{who}}}", "limit", name)
@@ -78,9 +88,15 @@ def version_key(game_id: UUID) -> str:
     return redis.key(f"{{{game_id}}}", "definitions")
 
 
-def pass_gate(request: "ApiRequest", caller: "Caller", names: Sequence[str]) -> None:
+def pass_gate(
+    request: "ApiRequest",
+    caller: "Caller",
+    names: Sequence[str],
+    also: tuple[str, str] | None = None,
+) -> None:
     """Let the request through, or raise `RateLimited` or `SessionRevoked`.
 
+    `names` are limits of the caller; `also` is one more, with whose it is (an identity's).
     Sets `request.definition_version` (-1 when it has to be asked of PostgreSQL) and
     `request.limit_headers`.
     """
@@ -92,35 +108,44 @@ def pass_gate(request: "ApiRequest", caller: "Caller", names: Sequence[str]) -> 
     for name in names:
         arguments += settings.RATE_LIMITS[name]
     try:
-        verdict, version = redis.call(
-            lambda _: _ask(caller.game_id, keys, arguments), purpose="gate"
+        verdict, version, beside = redis.call(
+            lambda _: _ask(caller.game_id, keys, arguments, also), purpose="gate"
         )
         if version is None:
             version = str(_rebuild(caller.game_id)).encode()
             # Only what was rebuilt is asked again; the limits have counted this request.
-            rebuilt, _ = redis.call(
+            rebuilt, _, _ = redis.call(
                 lambda _: _ask(caller.game_id, keys[len(names) :], [0]),
                 purpose="gate",
             )
             verdict[0] = rebuilt[0]
     except redis.RedisAway:
-        _pass_without_redis(request, caller, names)
+        _pass_without_redis(request, caller, names, also)
         return
     revoked, refused, retry_ms, remaining, reset_ms = verdict
     if revoked:
         raise SessionRevoked
     if refused:
         raise _refusal(names[refused - 1], retry_ms / 1000)
+    if also is not None and beside[1]:
+        raise _refusal(also[0], beside[2] / 1000)
     request.definition_version = int(version)
     if names:
         request.limit_headers = _headers(names[0], remaining, reset_ms / 1000)
 
 
-def _ask(game_id: UUID, keys: list[str], arguments: list[int]) -> tuple[list[int], bytes | None]:
-    verdict, version = redis.round_trip(
-        GATE.command(keys, arguments), ("GET", version_key(game_id)), scripts=(GATE,)
-    )
-    return verdict, version
+def _ask(
+    game_id: UUID, keys: list[str], arguments: list[int], also: tuple[str, str] | None = None
+) -> tuple[list[int], bytes | None, list[int]]:
+    commands = [GATE.command(keys, arguments), ("GET", version_key(game_id))]
+    if also is not None:
+        commands.append(_command(*also))
+    verdict, version, *beside = redis.round_trip(*commands, scripts=(GATE,))
+    return verdict, version, beside[0] if beside else []
+
+
+def _command(name: str, who: str) -> tuple[object, ...]:
+    return GATE.command([limit_key(name, who)], [1, *settings.RATE_LIMITS[name]])
 
 
 def _rebuild(game_id: UUID) -> int:
@@ -128,11 +153,13 @@ def _rebuild(game_id: UUID) -> int:
     return int(rebuild(game_id=game_id))
 
 
-def _pass_without_redis(request: "ApiRequest", caller: "Caller", names: Sequence[str]) -> None:
+def _pass_without_redis(
+    request: "ApiRequest", caller: "Caller", names: Sequence[str], also: tuple[str, str] | None
+) -> None:
     request.definition_version = -1
-    for name in names:
+    for name, who in [(name, caller.limit_id) for name in names] + ([also] if also else []):
         if name in LOCAL_FALLBACK:
-            retry = local_limits.take(f"{name}:{caller.limit_id}", *settings.RATE_LIMITS[name])
+            retry = local_limits.take(f"{name}:{who}", *settings.RATE_LIMITS[name])
             if retry:
                 raise _refusal(name, retry)
     if caller.session_id is not None:
@@ -146,9 +173,7 @@ def take(name: str, who: str) -> None:
     count, seconds = settings.RATE_LIMITS[name]
     try:
         _, refused, retry_ms, _, _ = redis.call(
-            lambda _: redis.round_trip(
-                GATE.command([limit_key(name, who)], [1, count, seconds]), scripts=(GATE,)
-            )[0],
+            lambda _: redis.round_trip(_command(name, who), scripts=(GATE,))[0],
             purpose="limit",
         )
         retry = retry_ms / 1000 if refused else 0.0
@@ -156,6 +181,17 @@ def take(name: str, who: str) -> None:
         retry = local_limits.take(f"{name}:{who}", count, seconds)
     if retry:
         raise _refusal(name, retry)
+
+
+def give_back(name: str, who: str) -> None:
+    """Uncount one use that `take` counted. Take before an attempt and give back when it was good:
+    then only bad ones count, and nothing is tried once the limit is reached."""
+    count, seconds = settings.RATE_LIMITS[name]
+    command = GIVE_BACK.command([limit_key(name, who)], [seconds * 1000 / count])
+    try:
+        redis.call(lambda _: redis.round_trip(command, scripts=(GIVE_BACK,)), purpose="limit")
+    except redis.RedisAway:
+        local_limits.give_back(f"{name}:{who}", seconds / count)
 
 
 def _refusal(name: str, retry_seconds: float) -> RateLimited:
@@ -193,13 +229,20 @@ class LocalLimits:
         now = time.monotonic()
         with self.lock:
             new = max(self.buckets.pop(key, 0.0), now) + seconds / count
-            if new - now > seconds:
+            # Sums of floats are a hair off: a limit of one would refuse its first use now and then.
+            if new - now > seconds + 0.001:
                 self.buckets[key] = new - seconds / count
                 return new - now - seconds
             self.buckets[key] = new
             while len(self.buckets) > self.size:
                 del self.buckets[next(iter(self.buckets))]
         return 0.0
+
+    def give_back(self, key: str, seconds: float) -> None:
+        """Uncount one use, of so many seconds."""
+        with self.lock:
+            if key in self.buckets:
+                self.buckets[key] -= seconds
 
 
 local_limits = LocalLimits()

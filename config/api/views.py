@@ -40,6 +40,7 @@ class Contract:
     query: type | None = None
     scope: str | None = None
     limits: tuple[str, ...] = ()
+    limit_of: Callable[[Caller, Any], tuple[str, str] | None] | None = None
     idempotent: Literal["no", "optional", "required", "domain", "domain-optional"] = "no"
     max_body: int | None = None
     problems: tuple[type[Problem], ...] = ()
@@ -57,6 +58,7 @@ def endpoint(
     query: type | None = None,
     scope: str | None = None,
     limits: Sequence[str] = (),
+    limit_of: Callable[[Caller, Any], tuple[str, str] | None] | None = None,
     idempotent: Literal["no", "optional", "required", "domain", "domain-optional"] = "no",
     max_body: int | None = None,
     problems: Sequence[type[Problem]] = (),
@@ -75,6 +77,8 @@ def endpoint(
     query       a Struct for the query string (`PageQuery` for lists)
     scope       what a server key needs; servers without it get `scope_missing`
     limits      names of `RATE_LIMITS` counted in addition to the caller's own
+    limit_of    one more limit, and whose it is, told from caller and body (an identity's sign-ins);
+                the body is then parsed before the gate, which asks for both at once
     idempotent  "optional" or "required": kept by `config.api.idempotency.once`;
                 "domain": the handler keeps the key on its own row for ever (purchases, grants);
                 "domain-optional": the same, and the key may be missing
@@ -90,6 +94,7 @@ def endpoint(
         query,
         scope,
         tuple(limits),
+        limit_of,
         idempotent,
         max_body,
         tuple(problems),
@@ -132,21 +137,9 @@ def _run(
     arguments: dict[str, Any],
 ) -> HttpResponse:
     if contract.callers:
-        caller = _authenticate(request)
-        if caller.kind not in contract.callers:
-            raise Forbidden(f"This call takes a credential of: {', '.join(contract.callers)}")
-        if caller.kind == "server" and contract.scope and contract.scope not in caller.scopes:
-            raise ScopeMissing(f"The server key needs the scope {contract.scope}")
-        names = [DEFAULT_LIMITS[caller.kind]]
-        if caller.kind != "server":
-            names += contract.limits
-        gate.pass_gate(request, caller, names)
-        definitions.use_version(caller.game_id, request.definition_version)
-        if caller.kind != "player":
-            _confirm(request)
-    if contract.body is not None:
-        limit = contract.max_body or settings.MAX_BODY_BYTES
-        arguments["body"], request.raw_body = parse_json(request, contract.body, limit)
+        _admit(contract, request, arguments)
+    if contract.body is not None and "body" not in arguments:
+        arguments["body"] = _parse_body(contract, request)
     if contract.query is not None:
         arguments["query"] = parse_query(request, contract.query)
     elif request.GET and contract.callers:
@@ -163,6 +156,40 @@ def _run(
     if contract.cache and "Cache-Control" not in response:
         response["Cache-Control"] = contract.cache
     return response
+
+
+def _admit(contract: Contract, request: ApiRequest, arguments: dict[str, Any]) -> None:
+    """Check the credential, and pass the gate."""
+    caller = _authenticate(request)
+    if caller.kind not in contract.callers:
+        raise Forbidden(f"This call takes a credential of: {', '.join(contract.callers)}")
+    if caller.kind == "server" and contract.scope and contract.scope not in caller.scopes:
+        raise ScopeMissing(f"The server key needs the scope {contract.scope}")
+    names = [DEFAULT_LIMITS[caller.kind]]
+    if caller.kind != "server":
+        names += contract.limits
+    also = mistake = None
+    if contract.limit_of is not None:
+        try:
+            arguments["body"] = _parse_body(contract, request)
+        except Problem as problem:
+            # Counted like any other, before it is told.
+            mistake = problem
+        else:
+            also = contract.limit_of(caller, arguments["body"])
+    gate.pass_gate(request, caller, names, also)
+    if mistake is not None:
+        raise mistake
+    definitions.use_version(caller.game_id, request.definition_version)
+    if caller.kind != "player":
+        _confirm(request)
+
+
+def _parse_body(contract: Contract, request: ApiRequest) -> Any:
+    limit = contract.max_body or settings.MAX_BODY_BYTES
+    kind: Any = contract.body
+    body, request.raw_body = parse_json(request, kind, limit)
+    return body
 
 
 class _NoQuery(msgspec.Struct, forbid_unknown_fields=True):

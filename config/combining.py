@@ -1,0 +1,99 @@
+"""Requests that wait at the same moment ask together.
+
+A round trip costs more in waking threads and processes than in work. Where several threads of one
+process want the same kind of thing at once, one of them asks for all that wait, and the others
+sleep until it has their answers: one statement, one commit, one trip. With a single thread, or
+when nobody else waits, each asks for itself at once: nothing ever waits for company.
+
+The technique is flat combining (Hendler, Incze, Shavit, Tzafrir, 2010), known in databases as
+group commit.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from threading import Lock
+from typing import Generic, TypeVar, cast
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+
+class _Ticket(Generic[Q, A]):
+    """A thread that waits: for its answer, or for its turn to ask for others."""
+
+    __slots__ = ("answer", "batch", "gate", "question")
+
+    def __init__(self, question: Q) -> None:
+        self.question = question
+        self.answer: A | Exception | None = None
+        self.batch: list[_Ticket[Q, A]] = []
+        self.gate = Lock()
+        self.gate.acquire()
+
+
+class Combiner(Generic[Q, A]):
+    """Asks `run` about several questions at once.
+
+    run    takes questions and returns as many answers in their order; an exception as an answer
+           is raised where that question came from, one that is raised goes to all of them
+    lanes  how many threads may be asking at the same moment
+    most   the longest list of questions
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Sequence[Q]], Sequence[A | Exception]],
+        *,
+        lanes: int = 1,
+        most: int = 32,
+    ) -> None:
+        self._run = run
+        self._most = most
+        self._free = lanes
+        self._lock = Lock()
+        self._waiting: deque[_Ticket[Q, A]] = deque()
+
+    def ask(self, question: Q) -> A:
+        """The answer to one question, asked with those of other threads that wait."""
+        ticket: _Ticket[Q, A] = _Ticket(question)
+        with self._lock:
+            leads = self._free > 0
+            if leads:
+                self._free -= 1
+                ticket.batch = [ticket]
+            else:
+                self._waiting.append(ticket)
+        if not leads:
+            ticket.gate.acquire()
+            leads = bool(ticket.batch)
+        if leads:
+            self._lead(ticket.batch)
+        if isinstance(ticket.answer, Exception):
+            raise ticket.answer
+        return cast(A, ticket.answer)
+
+    def _lead(self, batch: list[_Ticket[Q, A]]) -> None:
+        answers: Sequence[A | Exception] | None = None
+        failure: Exception = RuntimeError("The thread that asked was stopped")
+        try:
+            answers = self._run([ticket.question for ticket in batch])
+            if len(answers) != len(batch):
+                failure, answers = RuntimeError("Not as many answers as questions"), None
+        except Exception as error:
+            failure = error
+        finally:
+            # First the next one may ask, then the answers are handed out.
+            self._pass_on()
+            for number, ticket in enumerate(batch):
+                ticket.answer = failure if answers is None else answers[number]
+                if number:
+                    ticket.gate.release()
+
+    def _pass_on(self) -> None:
+        with self._lock:
+            if not self._waiting:
+                self._free += 1
+                return
+            batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
+        batch[0].batch = batch
+        batch[0].gate.release()
