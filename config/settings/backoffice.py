@@ -51,7 +51,7 @@ X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'self'"],
-        # Unfold's Alpine.js evaluates expressions; config.middleware.CSPMiddleware serves only
+        # Unfold's Alpine.js evaluates expressions; the CSP middleware serves only
         # the back office, the API has a policy of its own that allows nothing.
         "script-src": ["'self'", "'unsafe-eval'", "'unsafe-inline'"],
         "style-src": ["'self'", "'unsafe-inline'"],

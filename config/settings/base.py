@@ -163,20 +163,21 @@ STUDIO_APPS = env.names(
 )
 INSTALLED_APPS += STUDIO_APPS
 
-# The first two serve every request; the others only the back office (see config/middleware.py).
+# Those after ApiMiddleware serve only the back office (see config/middleware.py).
 MIDDLEWARE = [
     "config.middleware.RequestMiddleware",
     "corsheaders.middleware.CorsMiddleware",
-    "config.middleware.SecurityMiddleware",
-    "config.middleware.SessionMiddleware",
-    "config.middleware.CommonMiddleware",
-    "config.middleware.CsrfViewMiddleware",
-    "config.middleware.AuthenticationMiddleware",
-    "config.middleware.MessageMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "config.middleware.ApiMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
     "allauth.account.middleware.AccountMiddleware",
-    "config.middleware.AuditlogMiddleware",
-    "config.middleware.XFrameOptionsMiddleware",
-    "config.middleware.CSPMiddleware",
+    "auditlog.middleware.AuditlogMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "csp.middleware.CSPMiddleware",
     "accounts.middleware.StaffSecondFactorMiddleware",
 ]
 if not CORS_ALLOWED_ORIGINS:
@@ -305,9 +306,51 @@ SAVE_RESTORE_DAYS = env.number("SAVE_RESTORE_DAYS", 30, doc="days a deleted save
 STORE_MAX_CURRENCIES = env.number("STORE_MAX_CURRENCIES", 50, doc="currencies of a game")
 STORE_MAX_ITEMS = env.number("STORE_MAX_ITEMS", 10_000, doc="items of a game")
 STORE_MAX_OFFERS = env.number("STORE_MAX_OFFERS", 2_000, doc="offers of a game")
+STORE_MAX_STORES = env.number("STORE_MAX_STORES", 100, doc="stores of a game")
+STORE_NEW_PLAYER_DAYS = env.number(
+    "STORE_NEW_PLAYER_DAYS", 7, doc="how many days a player is in the segment new_player"
+)
 STORE_MAX_PRICES = env.number("STORE_MAX_PRICES", 20, doc="prices and product ids of an offer")
 STORE_MAX_CONTENTS = env.number("STORE_MAX_CONTENTS", 100, doc="kinds of items in an offer")
+STORE_MAX_CAMPAIGNS = env.number("STORE_MAX_CAMPAIGNS", 2_000, doc="promotion campaigns of a game")
+STORE_MAX_CODES = env.number("STORE_MAX_CODES", 100_000, doc="promotion codes of one batch")
+GRANT_REQUEST_DAYS = env.number(
+    "GRANT_REQUEST_DAYS", 7, doc="days in which a staff grant has to be approved"
+)
 STORE_MAX_STACKS = env.number("STORE_MAX_STACKS", 10_000, doc="stacks of a player")
+PLATFORM_KEYS = env.family(
+    "PLATFORM_KEY_",
+    doc="a private key or service account for a platform's store; a game's `platforms` name it",
+)
+STORE_SANDBOX = env.flag(
+    "STORE_SANDBOX",
+    False,
+    doc="the store `sandbox`, whose purchases cost nothing (development: true; production: never)",
+)
+APPLE_STORE_URL = env.text(
+    "APPLE_STORE_URL", "https://api.storekit.apple.com", doc="the App Store Server API"
+)
+APPLE_SANDBOX_URL = env.text(
+    "APPLE_SANDBOX_URL", "https://api.storekit-sandbox.apple.com", doc="the same of the sandbox"
+)
+APPLE_ROOT_CERTIFICATES = env.names(
+    "APPLE_ROOT_CERTIFICATES",
+    [],
+    doc="files (PEM or DER) with the roots of Apple's signatures; when not set, Apple Root CA - G3",
+)
+GOOGLE_PLAY_URL = env.text(
+    "GOOGLE_PLAY_URL", "https://androidpublisher.googleapis.com", doc="Google Play's developer API"
+)
+GOOGLE_TOKEN_URL = env.text(
+    "GOOGLE_TOKEN_URL",
+    "https://oauth2.googleapis.com/token",
+    doc="where Google gives access tokens to service accounts",
+)
+GOOGLE_CERTS_URL = env.text(
+    "GOOGLE_CERTS_URL",
+    "https://www.googleapis.com/oauth2/v3/certs",
+    doc="the keys that Google signs Pub/Sub's tokens with (JWKS)",
+)
 EVENT_MAX_AGE_SECONDS = env.number("EVENT_MAX_AGE_SECONDS", 7 * 86400, doc="oldest event accepted")
 EVENT_MAX_AHEAD_SECONDS = env.number("EVENT_MAX_AHEAD_SECONDS", 300, doc="furthest event ahead")
 EVENT_KEEP_DAYS = env.number("EVENT_KEEP_DAYS", 400, doc="days events are kept; 0: for ever")
@@ -339,6 +382,23 @@ RATE_LIMITS = {
     ),
     "second_factor": env.rate(
         "RATE_LIMIT_SECOND_FACTOR", "5/300", doc="second-factor codes of one member of staff"
+    ),
+    "restorations": env.rate(
+        "RATE_LIMIT_RESTORATIONS", "10/600", doc="restorations of purchases by one player"
+    ),
+    "codes": env.rate("RATE_LIMIT_CODES", "20/60", doc="promotion codes that one player sends"),
+    "code_misses": env.rate(
+        "RATE_LIMIT_CODE_MISSES", "10/600", doc="promotion codes of one player that do not exist"
+    ),
+    "code_misses_address": env.rate(
+        "RATE_LIMIT_CODE_MISSES_ADDRESS",
+        "100/600",
+        doc="promotion codes from one address that do not exist",
+    ),
+    "notices_refused": env.rate(
+        "RATE_LIMIT_NOTICES_REFUSED",
+        "600/60",
+        doc="notifications in a platform's name, from one address, that are refused or at work",
     ),
     "sign_in": env.rate("RATE_LIMIT_SIGN_IN", "60/60", doc="sign-ins from one address"),
     "sign_in_identity": env.rate(
@@ -376,6 +436,12 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_TASK_ROUTES = {
     "analytics.tasks.*": {"queue": "rollups"},
+    # What takes long does not stand in the way of receipts.
+    "store.tasks.verify_ledger": {"queue": "rollups"},
+    "store.tasks.make_codes": {"queue": "rollups"},
+    "store.tasks.tidy": {"queue": "rollups"},
+    "store.tasks.reconcile": {"queue": "rollups"},
+    "store.tasks.write_exports": {"queue": "rollups"},
     "store.tasks.*": {"queue": "receipts"},
 }
 CELERY_BEAT_SCHEDULE = {
@@ -393,9 +459,55 @@ CELERY_BEAT_SCHEDULE = {
         "task": "analytics.tasks.forget",
         "schedule": crontab(minute="23", hour="*/6"),
     },
+    "sweep-orders": {
+        "task": "store.tasks.sweep_orders",
+        "schedule": 30.0,
+        "options": {"expires": 30},
+    },
+    "sweep-notifications": {
+        "task": "store.tasks.sweep_notices",
+        "schedule": 30.0,
+        "options": {"expires": 30},
+    },
+    "tell-platforms": {
+        # Google sells a consumable to a player again only when it was consumed.
+        "task": "store.tasks.tell_platforms",
+        "schedule": 30.0,
+        "options": {"expires": 30},
+    },
+    "poll-pending-purchases": {
+        "task": "store.tasks.poll_pending",
+        "schedule": 300.0,
+        "options": {"expires": 300},
+    },
+    "ask-about-subscriptions": {
+        "task": "store.tasks.ask_about_subscriptions",
+        "schedule": 300.0,
+        "options": {"expires": 300},
+    },
+    "reconcile-platforms": {
+        "task": "store.tasks.reconcile",
+        "schedule": 300.0,
+        "options": {"expires": 300},
+    },
+    "measure-receipts": {
+        "task": "store.tasks.measure_receipts",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "verify-ledger": {
         "task": "store.tasks.verify_ledger",
         "schedule": crontab(minute="23", hour="3"),
+    },
+    "make-due-codes": {"task": "store.tasks.make_codes", "schedule": 60.0},
+    "write-exports": {
+        "task": "store.tasks.write_exports",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
+    "tidy-codes-and-grant-requests": {
+        "task": "store.tasks.tidy",
+        "schedule": crontab(minute="7"),
     },
     "publish-definition-versions": {
         "task": "accounts.tasks.publish_gate_state",
@@ -437,5 +549,10 @@ PORT = env.number("PORT", 8000, doc="port of the web server")
 WEB_SERVER = env.text("WEB_SERVER", "gunicorn", doc="gunicorn or granian")
 WEB_WORKERS = env.number("WEB_WORKERS", 2, doc="web processes")
 WEB_THREADS = env.number("WEB_THREADS", 8, doc="threads of each web process")
+WEB_PIN_CORES = env.flag(
+    "WEB_PIN_CORES",
+    False,
+    doc="keep each web process on a core of its own; for machines that serve nothing else",
+)
 
 DJANGO_STRUCTLOG_CELERY_ENABLED = True

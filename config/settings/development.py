@@ -10,6 +10,7 @@ from config.settings.env import env
 DEBUG = env.flag("DEBUG", False, doc="Django's debug pages in the admin; never in production")
 SECRET_KEY = SECRET_KEY or "development-only-secret-that-production-refuses"
 METRICS_TOKEN = METRICS_TOKEN or "development"
+STORE_SANDBOX = env.raw("STORE_SANDBOX") is None or STORE_SANDBOX
 # A proxy on this machine. The demo is one too: its players come from addresses of their own.
 TRUSTED_PROXIES = TRUSTED_PROXIES or ["127.0.0.0/8", "::1/128"]
 

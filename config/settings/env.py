@@ -121,6 +121,17 @@ class Environment:
         self.variables[name] = Variable(name, "count/seconds", default, False, False, doc)
         return value
 
+    def family(self, prefix: str, *, doc: str) -> dict[str, str]:
+        """All secrets whose names begin with `prefix`: the rest of the name in lower case →
+        value. As everywhere, `_FILE` after the name reads a file."""
+        shown = f"{prefix}<NAME>"
+        self.variables[shown] = Variable(shown, "text", "", False, True, doc)
+        names = {name.removesuffix("_FILE") for name in self.source if name.startswith(prefix)} - {
+            prefix.removesuffix("_")
+        }
+        values = {name: self.raw(name) for name in sorted(names)}
+        return {name.removeprefix(prefix).lower(): value for name, value in values.items() if value}
+
     def refuse_problems(self) -> None:
         """Raise `ImproperlyConfigured` that names everything missing or malformed."""
         if self.problems:

@@ -30,6 +30,8 @@ if env.raw("DEBUG") and env.flag("DEBUG", False, doc="refused in production"):
     env.problems.append("DEBUG must not be set in production")
 if "*" in CORS_ALLOWED_ORIGINS:
     env.problems.append("CORS_ALLOWED_ORIGINS must name origins")
+if STORE_SANDBOX:
+    env.problems.append("STORE_SANDBOX must not be set in production: its purchases cost nothing")
 if METRICS_TOKEN and len(METRICS_TOKEN) < 20:
     env.problems.append("METRICS_TOKEN is too short: use 20 random characters or more")
 
