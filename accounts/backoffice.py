@@ -20,7 +20,7 @@ from auditlog.models import LogEntry
 from django.core.paginator import Paginator
 from django.db import connection, models, transaction
 from django.db.models import Q, QuerySet
-from django.http import Http404, HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin
 
 from accounts.models import Player
@@ -30,6 +30,7 @@ from config.db import definitions
 
 log = structlog.get_logger(__name__)
 COUNT_TO = 1_000
+PANEL_TEMPLATE = "admin/accounts/player/panel.html"
 
 
 class EstimatedPaginator(Paginator):  # type: ignore[type-arg]
@@ -201,7 +202,7 @@ class Panel:
 class PlayerPanel:
     title: str
     selector: Callable[[Player], Panel]
-    template: str = "admin/accounts/player/panel.html"
+    template: str = PANEL_TEMPLATE
     order: int = 50
 
 
@@ -233,7 +234,7 @@ def player_panels() -> list[PlayerPanel]:
     return sorted(_panels.known.values(), key=lambda panel: (panel.order, panel.title))
 
 
-def drawn_panels(player: Player, request: HttpRequest) -> list[dict[str, Any]]:
+def drawn_panels(player: Player) -> list[dict[str, Any]]:
     """What the player's page shows. A panel that fails says so; the others stand."""
     drawn = []
     for registered in player_panels():
@@ -243,19 +244,54 @@ def drawn_panels(player: Player, request: HttpRequest) -> list[dict[str, Any]]:
         except Exception as error:
             log.error("player_panel_failed", panel=registered.title, exc_info=error)
             panel = Panel((), (), note="This could not be read just now.")
-        rows = [[shown(value) for value in row] for row in panel.rows]
-        drawn.append(
-            {
-                "title": registered.title,
-                "template": registered.template,
-                "columns": panel.columns,
-                "table": {"headers": list(panel.columns), "rows": rows},
-                "more_url": panel.more_url,
-                "note": panel.note,
-                "panel": panel,
-            }
-        )
+        drawn.append(drawn_panel(registered.title, panel, registered.template))
     return drawn
+
+
+def drawn_panel(title: str, panel: Panel, template: str = PANEL_TEMPLATE) -> dict[str, Any]:
+    """A panel as templates take it."""
+    rows = [[shown(value) for value in row] for row in panel.rows]
+    return {
+        "title": title,
+        "template": template,
+        "columns": panel.columns,
+        "table": {"headers": list(panel.columns), "rows": rows},
+        "more_url": panel.more_url,
+        "note": panel.note,
+        "panel": panel,
+    }
+
+
+class PanelsMixin:
+    """A page with panels below its fields."""
+
+    change_form_outer_after_template: str | None = "admin/accounts/panels.html"
+
+    def panels_of(self, obj: Any) -> Sequence[tuple[str, Panel]]:
+        """Titles and panels, each of a bounded number of rows."""
+        raise NotImplementedError
+
+    def drawings(self, obj: Any) -> list[dict[str, Any]]:
+        return [drawn_panel(*part) for part in self.panels_of(obj)]
+
+    def on_top(self, obj: Any) -> dict[str, Any]:
+        """What the page's template shows besides, by name."""
+        return {}
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        parent: Any = super()
+        obj = parent.get_object(request, object_id)
+        context = {**(extra_context or {}), "panels": []}
+        if obj is not None:
+            context |= {"panels": self.drawings(obj), **self.on_top(obj)}
+        response: HttpResponse = parent.change_view(request, object_id, form_url, context)
+        return response
 
 
 def shown(value: object) -> object:

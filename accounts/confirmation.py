@@ -16,6 +16,9 @@ from django.urls import reverse
 
 from config.api.problems import Problem
 
+# The one page that asks staff something: `question` (title, text, button), `form`, `back`, `media`.
+CONFIRMATION_TEMPLATE = "admin/accounts/confirmation.html"
+
 
 class NoFields(forms.Form):
     """Nothing more to say."""
@@ -23,7 +26,8 @@ class NoFields(forms.Form):
 
 @dataclass(frozen=True)
 class Confirmation:
-    """What is asked, and what `act(form)` does once it is answered. Problems are shown."""
+    """What is asked, and what `act(form)` does once it is answered. Problems are shown. `done` is
+    said afterwards, unless `act` returns another sentence."""
 
     title: str
     button: str
@@ -43,11 +47,11 @@ def confirm(
     form = question.form(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         try:
-            question.act(form)
+            said = question.act(form)
         except Problem as problem:
             form.add_error(None, problem.detail)
         else:
-            messages.success(request, question.done)
+            messages.success(request, said if isinstance(said, str) else question.done)
             return HttpResponseRedirect(back)
     context = {
         **admin.site.each_context(request),
@@ -59,4 +63,4 @@ def confirm(
         "object": obj,
         "media": model_admin.media + form.media,
     }
-    return TemplateResponse(request, "admin/accounts/confirmation.html", context)
+    return TemplateResponse(request, CONFIRMATION_TEMPLATE, context)

@@ -5,7 +5,7 @@ order, and applies in one transaction what they found, unless one found a mistak
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -36,11 +36,13 @@ class Change:
 @dataclass
 class Report:
     """What sections find out. `keys` has, by section, the keys that later sections may refer to:
-    those of the file, or of the database where the file lacks the section."""
+    those of the file, or of the database where the file lacks the section. `shared` is what else a
+    section has to tell later ones, by a name of its own."""
 
     errors: list[Finding] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     keys: dict[str, set[str]] = field(default_factory=dict)
+    shared: dict[str, Any] = field(default_factory=dict)
 
     def error(self, pointer: str, message: str) -> None:
         """Note a mistake; nothing will be applied."""
@@ -50,6 +52,26 @@ class Report:
     def change(self, kind: ChangeKind, section: str, key: str, detail: str = "") -> None:
         """Note a difference that will be applied."""
         self.changes.append(Change(kind, section, key, detail))
+
+    def compare(
+        self, section: str, wanted: Mapping[str, dict[str, Any]], existing: Mapping[str, Any]
+    ) -> dict[str, dict[str, Any]]:
+        """Note how `wanted` (key → fields) differs from the rows (by key), of which those that are
+        not wanted are archived; what has to be written."""
+        writes: dict[str, dict[str, Any]] = {}
+        for key, fields in wanted.items():
+            row = existing.get(key)
+            if row is None:
+                self.change("created", section, key)
+                writes[key] = fields
+            elif different := [n for n, value in fields.items() if getattr(row, n) != value]:
+                self.change("changed", section, key, ", ".join(different))
+                writes[key] = fields
+        for key, row in existing.items():
+            if key not in wanted and row.is_active:
+                self.change("removed", section, key)
+                writes[key] = {"is_active": False}
+        return writes
 
     def count(self, kind: ChangeKind) -> int:
         return Counter(change.kind for change in self.changes)[kind]

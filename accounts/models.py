@@ -179,7 +179,9 @@ class Session(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     game = GameOfManyRows()
-    player = models.ForeignKey(Player, models.CASCADE, related_name="sessions")
+    # The statement that opens a session has just read or written the player: a constraint would
+    # look the player up once more at every sign-in.
+    player = models.ForeignKey(Player, models.CASCADE, related_name="sessions", db_constraint=False)
     method = models.CharField(max_length=10, choices=Identity.Method)
     generation = models.PositiveIntegerField(default=1)
     refreshed_at = models.DateTimeField(default=now)

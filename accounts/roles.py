@@ -16,6 +16,8 @@ ADMINS = frozenset({ADMIN})
 # Who helps players, and who makes the game's content.
 HELPERS = frozenset({SUPPORT, ADMIN})
 MAKERS = frozenset({DESIGNER, ADMIN})
+# Who counts the money.
+FINANCE = frozenset({ANALYST, ADMIN})
 
 Roles = Mapping[str, frozenset[str]]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
@@ -13,6 +13,7 @@ from accounts import names
 from accounts.models import Game, Identity, Player, Sanction, Session
 from config.api.problems import NotFound
 from config.api.wire import Output, utc
+from config.db.together import Together
 
 
 class PublicPlayer(Output):
@@ -157,18 +158,27 @@ def banned_detail(*, player_id: UUID) -> tuple[str, dict[str, Any]]:
     return f"This player is banned {until}", {"reason": sanction.reason, "ends_at": ends_at}
 
 
-OWN_PLAYER = f"""SELECT {PROFILE_COLUMNS}, marketing_consent, analytics_consent, version
-    FROM accounts_player WHERE id = %s AND game_id = %s"""  # noqa: S608 (a constant)
+OWN_PLAYERS = f"""SELECT {PROFILE_COLUMNS}, marketing_consent, analytics_consent, version, game_id
+    FROM accounts_player WHERE id = ANY(%s::uuid[])"""  # noqa: S608 (a constant)
+
+
+def _own_players(asked: Sequence[tuple[UUID, UUID]]) -> list[Sequence[Any] | None]:
+    """The rows of players, (game, player) each; None where there is none."""
+    with connection.cursor() as cursor:
+        cursor.execute(OWN_PLAYERS, [[player_id for _, player_id in asked]])
+        found = {(row[-1], row[0]): row[:-1] for row in cursor.fetchall()}
+    return [found.get(who) for who in asked]
+
+
+_own = Together(_own_players)
 
 
 def own_player(*, game_id: UUID, player_id: UUID) -> Sequence[Any]:
     """The columns of `PROFILE_COLUMNS`, both consents, and the version. Raises `NotFound`."""
-    with connection.cursor() as cursor:
-        cursor.execute(OWN_PLAYER, [player_id, game_id])
-        row = cursor.fetchone()
+    row = _own.ask((game_id, player_id))
     if row is None:
         raise NotFound("There is no such player")
-    return cast(Sequence[Any], row)
+    return row
 
 
 def players_named(*, game_id: UUID, display_name: str) -> "QuerySet[Player]":

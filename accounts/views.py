@@ -1,5 +1,6 @@
 """Endpoints of accounts."""
 
+import hashlib
 import ipaddress
 from typing import Any, cast
 from uuid import UUID
@@ -11,9 +12,9 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.http import HttpResponse
 
-from accounts import errors, selectors, tokens
+from accounts import errors, names, selectors, tokens
 from accounts.authentication import limited_address
-from accounts.models import Player
+from accounts.models import Identity, Player
 from accounts.selectors import PlayerProfile, PublicPlayer
 from accounts.serializers import (
     ClientFields,
@@ -40,7 +41,7 @@ from accounts.serializers import (
 from accounts.services import identities, players, sanctions, sessions, sign_in
 from accounts.services.opening import Client, Opened
 from config.api import gate
-from config.api.callers import ApiRequest
+from config.api.callers import ApiRequest, Caller
 from config.api.pagination import Page, PageQuery, keyset_page
 from config.api.parsing import invalid
 from config.api.preconditions import etag, is_not_modified, require_precondition
@@ -99,6 +100,19 @@ def checked_email(address: str) -> str:
     return address
 
 
+def identity_limit(caller: Caller, body: Any) -> tuple[str, str] | None:
+    """The limit on sign-ins to one identity, and its name: Redis sees a hash."""
+    match body:
+        case DeviceSignIn():
+            method, subject = Identity.Method.DEVICE, body.device_id
+        case EmailSignIn():
+            method, subject = Identity.Method.EMAIL, names.email_key(body.email)
+        case _:
+            return None
+    named = f"{caller.game_id}:{method.value}:{subject}"
+    return "sign_in_identity", hashlib.sha256(named.encode()).hexdigest()[:32]
+
+
 class SessionViewSet(ApiViewSet):
     """Signing in and out."""
 
@@ -107,6 +121,7 @@ class SessionViewSet(ApiViewSet):
         answers={201: SessionAnswer},
         body=SignIn,
         limits=("sign_in",),
+        limit_of=identity_limit,
         problems=(
             errors.InvalidCredentials,
             errors.PlayerBanned,

@@ -23,6 +23,7 @@ from accounts.backoffice import (
     ReadOnlyAdmin,
     estimated_rows,
 )
+from accounts.confirmation import CONFIRMATION_TEMPLATE
 from accounts.models import Player
 from accounts.roles import EVERYONE, HELPERS, MAKERS, may
 from accounts.selectors import find_players
@@ -257,14 +258,14 @@ class EntryAdmin(PlayerSearchMixin, BigTableAdmin):
             return HttpResponseRedirect(back_url)
         return TemplateResponse(
             request,
-            "admin/leaderboards/reason.html",
+            CONFIRMATION_TEMPLATE,
             {
                 **self.admin_site.each_context(request),
                 "opts": self.model._meta,
                 "title": title,
                 "form": form,
-                "explanation": explanation,
-                "button": title,
-                "back_url": back_url,
+                "question": {"title": title, "text": explanation, "button": title},
+                "back": back_url,
+                "media": self.media + form.media,
             },
         )

@@ -21,6 +21,7 @@ from unfold.widgets import (
 )
 
 from accounts.backoffice import BigTableAdmin, GameContentAdmin, PlayerSearchMixin, RoleAdmin
+from accounts.confirmation import CONFIRMATION_TEMPLATE
 from accounts.models import Player
 from accounts.roles import EVERYONE, HELPERS, may
 from accounts.selectors import player_get
@@ -74,11 +75,11 @@ def _staff_form(
         "opts": model_admin.model._meta,
         "title": title,
         "form": form,
-        "explanation": explanation,
-        "button": button,
-        "back_url": back_url,
+        "question": {"title": title, "text": explanation, "button": button},
+        "back": back_url,
+        "media": model_admin.media + form.media,
     }
-    return TemplateResponse(request, "admin/progress/staff_form.html", context)
+    return TemplateResponse(request, CONFIRMATION_TEMPLATE, context)
 
 
 def _audit(instance: Any, **facts: object) -> None:

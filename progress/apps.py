@@ -12,7 +12,10 @@ class ProgressConfig(AppConfig):
         from progress import panels
         from progress.definition import AchievementsSection, StatsSection
         from progress.models import Achievement, Stat
+        from progress.selectors import values_of_stats
+        from store.services import shoppers
 
+        shoppers.register_stats(values_of_stats)
         definition.register(StatsSection())
         definition.register(AchievementsSection())
         hooks.declare_point(

@@ -89,28 +89,6 @@ def _read(section: str, data: list[Any], kind: type[Any], most: int, report: Rep
     return entries
 
 
-def _compare(
-    section: str, wanted: dict[str, dict[str, Any]], existing: dict[str, Any], report: Report
-) -> dict[str, dict[str, Any]]:
-    """Report how `wanted` (key → fields) differs from the rows; returns what has to be written."""
-    writes: dict[str, dict[str, Any]] = {}
-    for key, fields in wanted.items():
-        row = existing.get(key)
-        if row is None:
-            report.change("created", section, key)
-            writes[key] = fields
-            continue
-        differences = [name for name, value in fields.items() if getattr(row, name) != value]
-        if differences:
-            report.change("changed", section, key, ", ".join(differences))
-            writes[key] = fields
-    for key, row in existing.items():
-        if key not in wanted and row.is_active:
-            report.change("removed", section, key)
-            writes[key] = {"is_active": False}
-    return writes
-
-
 def reward_mistakes(game_id: UUID, reward: Any) -> list[str]:
     """What is wrong with a reward, as staff enter it: its shape, or keys that the game lacks."""
     try:
@@ -144,7 +122,7 @@ class StatsSection:
                     f"{entry.key} is a {row.aggregation}; players have values of it. "
                     "Use another key",
                 )
-        writes = _compare(self.name, wanted, existing, report)
+        writes = report.compare(self.name, wanted, existing)
         return lambda: content.write_stats(game_id=game.id, writes=writes)
 
     def _check(self, where: str, entry: StatFile, report: Report) -> None:
@@ -210,7 +188,7 @@ class AchievementsSection:
         existing = {
             row.key: row for row in Achievement.objects.filter(game=game).select_related("stat")
         }
-        writes = _compare(self.name, wanted, existing, report)
+        writes = report.compare(self.name, wanted, existing)
         return lambda: content.write_achievements(game_id=game.id, writes=writes)
 
     def _check(self, where: str, entry: AchievementFile, report: Report) -> None:

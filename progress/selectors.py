@@ -1,6 +1,6 @@
 """Every read of progress, shaped for its caller."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -190,6 +190,20 @@ def stat_values(*, player_id: UUID) -> dict[UUID, tuple[int, datetime]]:
             [player_id],
         )
         return {stat_id: (value, updated_at) for stat_id, value, updated_at in cursor.fetchall()}
+
+
+def values_of_stats(game_id: UUID, player_id: UUID, keys: Collection[str]) -> dict[str, int]:
+    """The player's values of the game's stats with these keys, where there are any: one query."""
+    ids = {rule.id: key for key in keys if (rule := content.get(game_id).stats.get(key))}
+    if not ids:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """SELECT stat_id, value FROM progress_statvalue
+               WHERE player_id = %s::uuid AND stat_id = ANY (%s::uuid[])""",
+            [player_id, list(ids)],
+        )
+        return {ids[stat_id]: value for stat_id, value in cursor.fetchall()}
 
 
 def achievement_states(*, player_id: UUID) -> dict[UUID, tuple[int, datetime | None]]:

@@ -17,6 +17,7 @@ from unfold.widgets import (
 
 from accounts.backoffice import (
     BigTableAdmin,
+    PanelsMixin,
     PlayerSearchMixin,
     audit,
     drawn_panels,
@@ -53,7 +54,7 @@ class NameForm(forms.Form):
 
 
 @admin.register(Player)
-class PlayerAdmin(PlayerSearchMixin, BigTableAdmin):
+class PlayerAdmin(PanelsMixin, PlayerSearchMixin, BigTableAdmin):
     """One page for everything on a player. Changes are actions, through services."""
 
     roles: ClassVar[Roles] = {"view": EVERYONE, "help": HELPERS}
@@ -96,18 +97,8 @@ class PlayerAdmin(PlayerSearchMixin, BigTableAdmin):
     def has_help_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return may(request.user, "help", self.roles)
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        player = self.get_object(request, object_id)
-        panels = drawn_panels(player, request) if player is not None else []
-        context = {**(extra_context or {}), "panels": panels}
-        response: HttpResponse = super().change_view(request, object_id, form_url, context)
-        return response
+    def drawings(self, obj: Player) -> list[dict[str, Any]]:
+        return drawn_panels(obj)
 
     @action(description="Sanction", url_path="sanction", permissions=["help"])
     def sanction(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -41,11 +41,6 @@ SESSION_COLUMNS = """id, game_id, player_id, method, generation, refreshed_at, e
 SESSION_VALUES = """%(session)s::uuid, %(game)s::uuid, player_id, %(method)s::text, 1,
     %(now)s::timestamptz, %(expires)s::timestamptz, '', %(device)s::text, %(place)s::text,
     %(platform)s::text, %(app_version)s::text, %(now)s::timestamptz, %(now)s::timestamptz"""
-# analytics_record: see analytics/services/server_events.py.
-SESSION_EVENT = """analytics_record(%(game)s::uuid, opened.player_id, 'session_start',
-    jsonb_build_object('method', %(method)s::text, 'platform', %(platform)s::text,
-                       'app_version', %(app_version)s::text),
-    %(session)s::uuid, %(now)s::timestamptz)"""
 
 
 def hash_device_secret(secret: str) -> str:
@@ -54,7 +49,7 @@ def hash_device_secret(secret: str) -> str:
 
 
 def session_parameters(game_id: UUID, method: str, client: Client, now: datetime) -> dict[str, Any]:
-    """Parameters of `SESSION_VALUES`."""
+    """A new session: the parameters of `SESSION_VALUES`."""
     return {
         "game": game_id,
         "method": method,

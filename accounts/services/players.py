@@ -14,7 +14,7 @@ from accounts.errors import NameExhausted
 from accounts.metrics import PLAYERS_CREATED
 from accounts.models import Player
 from accounts.selectors import PlayerProfile
-from accounts.services.opening import SESSION_COLUMNS, SESSION_EVENT, SESSION_VALUES, Client
+from accounts.services.opening import SESSION_COLUMNS, SESSION_VALUES, Client
 from config import hooks
 from config.api.preconditions import Precondition
 from config.api.problems import NotFound, VersionConflict
@@ -54,11 +54,17 @@ WITH identity AS (
     FROM player
     RETURNING player_id
 )
-SELECT analytics_record(%(game)s::uuid, opened.player_id, 'player_created', props, NULL,
-                        %(now)s::timestamptz),
-       {SESSION_EVENT}
-FROM opened, (SELECT jsonb_build_object('method', %(method)s::text, 'platform', %(platform)s::text,
-    'app_version', %(app_version)s::text, 'country', %(country)s::text) AS props) event
+SELECT analytics_record_for(%(game)s::uuid, opened.player_id, false, false, %(platform)s::text,
+        %(country)s::text, %(app_version)s::text, 'player_created',
+        jsonb_build_object('method', %(method)s::text, 'platform', %(platform)s::text,
+                           'app_version', %(app_version)s::text, 'country', %(country)s::text),
+        NULL, %(now)s::timestamptz),
+       analytics_record_for(%(game)s::uuid, opened.player_id, false, false, %(platform)s::text,
+        %(country)s::text, %(app_version)s::text, 'session_start',
+        jsonb_build_object('method', %(method)s::text, 'platform', %(platform)s::text,
+                           'app_version', %(app_version)s::text),
+        %(session)s::uuid, %(now)s::timestamptz)
+FROM opened
 """  # noqa: S608 (constants of this package)
 
 

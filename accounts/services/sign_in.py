@@ -5,12 +5,12 @@ row FOR UPDATE: either it waits for the new session and revokes it too, or the s
 reads the row again, and is refused (accounts/services/sanctions.py).
 """
 
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
+import msgspec
 from django.db import connection
 from django.utils import timezone
 
@@ -22,17 +22,31 @@ from accounts.selectors import PlayerProfile, banned_detail
 from accounts.services import players
 from accounts.services.opening import (
     SESSION_COLUMNS,
-    SESSION_EVENT,
-    SESSION_VALUES,
     Client,
     Opened,
     hash_device_secret,
     issue,
     session_parameters,
 )
-from config.api import gate
+from config.db.together import Together
 
 ATTEMPTS = 3
+
+
+class _Attempt(msgspec.Struct, frozen=True):
+    """A sign-in: who claims to be whom, and the session that it would open."""
+
+    session: UUID
+    game: UUID
+    method: str
+    subject: str
+    secret: str
+    now: datetime
+    expires: datetime
+    device: str
+    place: str
+    platform: str
+    app_version: str
 
 
 class _Found(NamedTuple):
@@ -42,29 +56,49 @@ class _Found(NamedTuple):
     opened: bool
 
 
+# One statement for all attempts that come at the same moment, in the order of their identities, so
+# that two such statements lock in one order. Each identity is looked up by its index, whatever
+# PostgreSQL thinks of the number of rows.
 OPEN = f"""
-WITH found AS (
-    SELECT p.id AS player_id, p.display_name, p.tag, p.avatar, p.locale, p.country, p.timezone,
-           p.is_guest, p.is_tester, p.created_at, p.blocked_until,
-           i.secret = %(secret)s::text AS knows_secret
-    FROM accounts_identity i JOIN accounts_player p ON p.id = i.player_id
-    WHERE i.game_id = %(game)s::uuid AND i.method = %(method)s::text
-      AND i.subject = %(subject)s::text
-    FOR KEY SHARE OF p
+WITH asked AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%(attempts)s::json) AS a (
+        session uuid, game uuid, method text, subject text, secret text, now timestamptz,
+        expires timestamptz, device text, place text, platform text, app_version text)
+), found AS (
+    SELECT a.*, known.*
+    FROM asked a CROSS JOIN LATERAL (
+        SELECT p.id AS player_id, p.display_name, p.tag, p.avatar, p.locale, p.country,
+               p.timezone, p.is_guest, p.is_tester, p.created_at, p.blocked_until,
+               p.analytics_consent, i.secret = a.secret AS knows_secret
+        FROM accounts_identity i JOIN accounts_player p ON p.id = i.player_id
+        WHERE i.game_id = a.game AND i.method = a.method AND i.subject = a.subject
+        LIMIT 1
+        FOR KEY SHARE OF p
+    ) known
 ), opened AS (
     INSERT INTO accounts_session ({SESSION_COLUMNS})
-    SELECT {SESSION_VALUES} FROM found
-    WHERE knows_secret AND (blocked_until IS NULL OR blocked_until <= %(now)s::timestamptz)
-    RETURNING player_id
+    SELECT session, game, player_id, method, 1, now, expires, '', device, place, platform,
+           app_version, now, now
+    FROM found WHERE knows_secret AND (blocked_until IS NULL OR blocked_until <= now)
+    RETURNING id AS session
 ), seen AS (
-    UPDATE accounts_player SET last_seen_at = %(now)s::timestamptz
-    WHERE id IN (SELECT player_id FROM opened)
-      AND last_seen_at < %(now)s::timestamptz - interval '1 hour'
+    UPDATE accounts_player SET last_seen_at = statement_timestamp()
+    WHERE id IN (
+        SELECT p.id
+        FROM found JOIN opened USING (session) JOIN accounts_player p ON p.id = found.player_id
+        WHERE p.last_seen_at < statement_timestamp() - interval '1 hour'
+        FOR NO KEY UPDATE OF p SKIP LOCKED)
 )
-SELECT found.player_id, display_name, tag, avatar, locale, country, timezone, is_guest, is_tester,
-       created_at, knows_secret, blocked_until, opened.player_id IS NOT NULL,
-       CASE WHEN opened.player_id IS NOT NULL THEN {SESSION_EVENT} END
-FROM found LEFT JOIN opened ON true
+SELECT player_id, display_name, tag, avatar, locale, country, timezone, is_guest, is_tester,
+       created_at, knows_secret, blocked_until, opened.session IS NOT NULL, found.session,
+       CASE WHEN opened.session IS NOT NULL
+            THEN analytics_record_for(
+                game, player_id, analytics_consent, is_tester, platform, country, app_version,
+                'session_start',
+                jsonb_build_object('method', method, 'platform', platform,
+                                   'app_version', app_version),
+                found.session, now) END
+FROM found LEFT JOIN opened ON opened.session = found.session
 """  # noqa: S608 (constants of this module)
 
 
@@ -73,10 +107,9 @@ def with_device(
 ) -> Opened:
     """Sign in the guest of a device, or make one where there is none and `create` is set.
 
-    Raises `InvalidCredentials`, `PlayerBanned`, `RateLimited`.
+    Raises `InvalidCredentials`, `PlayerBanned`.
     """
     method = Identity.Method.DEVICE.value
-    count_attempt(game_id, method, device_id)
     secret = hash_device_secret(device_secret)
     for _ in range(ATTEMPTS):
         opened = _open(
@@ -103,12 +136,11 @@ def with_device(
 def with_email(*, game_id: UUID, email: str, password: str, client: Client) -> Opened:
     """Sign in with an e-mail address and password.
 
-    Raises `InvalidCredentials`, `PlayerBanned`, `RateLimited`, `SignInBusy`.
+    Raises `InvalidCredentials`, `PlayerBanned`, `SignInBusy`.
     """
     method = Identity.Method.EMAIL.value
     passwords.lane.refuse_when_full()
     subject = names.email_key(email)
-    count_attempt(game_id, method, subject)
     stored = (
         Identity.objects.filter(game_id=game_id, method=method, subject=subject)
         .values_list("secret", flat=True)
@@ -156,12 +188,6 @@ def register(
     return issue(created.session_id, 1, game_id, created.player, created=True)
 
 
-def count_attempt(game_id: UUID, method: str, subject: str) -> None:
-    """Count a sign-in to one identity. Raises `RateLimited`. Redis sees a hash of the subject."""
-    named = hashlib.sha256(f"{game_id}:{method}:{subject}".encode()).hexdigest()[:32]
-    gate.take("sign_in_identity", named)
-
-
 def _open(
     *, game_id: UUID, method: str, subject: str, secret: str, client: Client
 ) -> Opened | None:
@@ -169,15 +195,14 @@ def _open(
 
     Raises `InvalidCredentials` where the secret differs, `PlayerBanned`.
     """
-    now = timezone.now()
-    parameters = session_parameters(game_id, method, client, now)
-    parameters |= {"subject": subject, "secret": secret}
-    with connection.cursor() as cursor:
-        cursor.execute(OPEN, parameters)
-        row = cursor.fetchone()
-    if row is None:
+    attempt = _Attempt(
+        subject=subject,
+        secret=secret,
+        **session_parameters(game_id, method, client, timezone.now()),
+    )
+    found = _together.ask(attempt)
+    if found is None:
         return None
-    found = _found(row)
     if not found.knows_secret:
         SIGN_INS.labels(method, "wrong").inc()
         raise InvalidCredentials
@@ -186,9 +211,18 @@ def _open(
         detail, extra = banned_detail(player_id=found.player.id)
         raise PlayerBanned(detail, **extra)
     SIGN_INS.labels(method, "done").inc()
-    session_id: Any = parameters["session"]
-    return issue(session_id, 1, game_id, found.player)
+    return issue(attempt.session, 1, game_id, found.player)
 
 
-def _found(row: Sequence[Any]) -> _Found:
-    return _Found(PlayerProfile.of(row[:10]), row[10], row[11], row[12])
+def _open_all(attempts: Sequence[_Attempt]) -> list[_Found | None]:
+    ordered = sorted(attempts, key=lambda a: (a.game.int, a.method, a.subject))
+    with connection.cursor() as cursor:
+        cursor.execute(OPEN, {"attempts": msgspec.json.encode(ordered).decode()})
+        found = {
+            row[13]: _Found(PlayerProfile.of(row[:10]), row[10], row[11], row[12])
+            for row in cursor.fetchall()
+        }
+    return [found.get(attempt.session) for attempt in attempts]
+
+
+_together = Together(_open_all)

@@ -7,8 +7,8 @@ from uuid import UUID
 from django.db import transaction
 
 from accounts.models import Game
+from config import calendar
 from config.db import definitions
-from leaderboards import calendar
 from leaderboards.errors import BoardInUse
 from leaderboards.models import Board, Entry, Season
 from leaderboards.services import seasons

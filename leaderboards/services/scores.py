@@ -7,8 +7,9 @@ index changes after the commit, and the answer has the ranks that it will then g
 that ran ahead of a rolled-back transaction would hold a score that nobody has.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from config import hooks
 from config.api.parsing import invalid
 from config.api.problems import NotFound
 from config.db.ids import uuid7
+from config.db.together import Together
 from leaderboards import index, ranking
 from leaderboards.boards import BoardDefinition
 from leaderboards.errors import RanksUnavailable, ScoreOutOfBounds, ScoreRefused
@@ -69,7 +71,10 @@ _KEEP = {
 
 
 def _statement(keep: str, sort: str) -> str:
-    """The upsert for one kind of board.
+    """The upsert for one kind of board, of scores that come at the same moment.
+
+    They are written in the order of their entries, so that two such statements lock in one order;
+    each row is looked up by its index, whatever PostgreSQL thinks of the number of scores.
 
     `previous_score` is null where there was nothing to improve on. A score equal to what stands
     keeps its time: whoever got there first stays first. Returns one row, whether the entry
@@ -81,18 +86,23 @@ def _statement(keep: str, sort: str) -> str:
                      WHEN {condition} THEN {value} ELSE e.score END"""
     order = f"~({value})" if sort == Board.Sort.DESC else value
     return f"""
-WITH target AS (
-    SELECT s.id AS season_id, p.id AS player_id,
-           CASE WHEN p.is_tester THEN 'tester' ELSE 'ranked' END AS state
-    FROM accounts_player p, leaderboards_season s
-    WHERE p.id = %(player)s::uuid AND p.game_id = %(game)s::uuid
-      AND s.id = %(season)s::uuid AND (s.ends_at IS NULL OR s.ends_at > statement_timestamp())
+WITH asked AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%(scores)s::json) AS a (
+        id uuid, game uuid, season uuid, player uuid, score bigint, sorted bigint, metadata jsonb,
+        author text, board text, number integer, session uuid)
+), target AS MATERIALIZED (
+    SELECT a.*, s.id AS season_id, p.id AS player_id,
+           CASE WHEN p.is_tester THEN 'tester' ELSE 'ranked' END AS state,
+           p.analytics_consent, p.is_tester, p.country
+    FROM asked a
+    CROSS JOIN LATERAL (SELECT * FROM accounts_player WHERE id = a.player LIMIT 1) p
+    CROSS JOIN LATERAL (SELECT * FROM leaderboards_season WHERE id = a.season LIMIT 1) s
+    WHERE p.game_id = a.game AND (s.ends_at IS NULL OR s.ends_at > statement_timestamp())
 ), written AS (
     INSERT INTO leaderboards_entry AS e (season_id, player_id, score, order_key, achieved_at,
                                          metadata, version, state)
-    SELECT season_id, player_id, %(score)s::bigint, %(order)s::bigint, statement_timestamp(),
-           %(metadata)s::jsonb, 1, state
-    FROM target
+    SELECT season_id, player_id, score, sorted, statement_timestamp(), metadata, 1, state
+    FROM target ORDER BY season_id, player_id
     ON CONFLICT (season_id, player_id) DO UPDATE SET
         score = {value},
         order_key = {order},
@@ -104,29 +114,39 @@ WITH target AS (
         state = CASE WHEN e.state = 'hidden' THEN e.state ELSE excluded.state END,
         version = e.version + 1
     WHERE e.state = 'removed' OR {condition} OR e.state NOT IN ('hidden', excluded.state)
-    RETURNING score, order_key, achieved_at, previous_score, version, state
+    RETURNING season_id, player_id, score, order_key, achieved_at, previous_score, version, state
 ), logged AS (
     INSERT INTO leaderboards_submission
         (created_at, id, game_id, season_id, player_id, score, metadata, verdict, reason, author)
-    SELECT statement_timestamp(), %(id)s::uuid, %(game)s::uuid, season_id, player_id,
-           %(score)s::bigint, %(metadata)s::jsonb, 'accepted', '', %(author)s::text
+    SELECT statement_timestamp(), id, game, season_id, player_id, score, metadata, 'accepted', '',
+           author
     FROM target
 ), result AS (
-    SELECT true AS changed, score, order_key, achieved_at, previous_score, version, state
-    FROM written
+    SELECT true AS changed, * FROM written
     UNION ALL
-    SELECT false, e.score, e.order_key, e.achieved_at, e.previous_score, e.version, e.state
-    FROM leaderboards_entry e
-    JOIN target USING (season_id, player_id)
-    WHERE NOT EXISTS (SELECT FROM written)
+    SELECT false, e.*
+    FROM target
+    CROSS JOIN LATERAL (
+        SELECT season_id, player_id, score, order_key, achieved_at, previous_score, version, state
+        FROM leaderboards_entry
+        WHERE season_id = target.season_id AND player_id = target.player_id
+        LIMIT 1
+    ) e
+    WHERE (e.season_id, e.player_id) NOT IN (SELECT season_id, player_id FROM written)
 )
-SELECT changed, score, order_key, achieved_at, previous_score, version, result.state,
-       analytics_record(%(game)s::uuid, %(player)s::uuid, 'score',
-                        jsonb_build_object('leaderboard', %(board)s::text,
-                                           'season', %(number)s::integer,
-                                           'score', %(score)s::bigint),
-                        %(session)s::uuid, NULL::timestamptz)
-FROM target LEFT JOIN result ON true
+SELECT changed, result.score, order_key, achieved_at, previous_score, version, result.state,
+       target.id,
+       analytics_record_for(target.game, player_id, analytics_consent, is_tester,
+                            coalesce(session.platform, ''), country,
+                            coalesce(session.app_version, ''), 'score',
+                            jsonb_build_object('leaderboard', board, 'season', target.number,
+                                               'score', target.score),
+                            target.session, statement_timestamp())
+FROM target LEFT JOIN result USING (season_id, player_id)
+LEFT JOIN LATERAL (
+    SELECT platform, app_version FROM accounts_session
+    WHERE id = target.session AND player_id = target.player LIMIT 1
+) session ON true
 """  # noqa: S608 (made of the constants above)
 
 
@@ -230,28 +250,55 @@ def _write(board: BoardDefinition, given: Refusal, session_id: UUID | None) -> O
 Row = tuple[bool | None, int, int, datetime, int | None, int, str]
 
 
+class _Score(msgspec.Struct, frozen=True):
+    """A score as the statement takes it. `sorted` is its order key."""
+
+    id: UUID
+    game: UUID
+    season: UUID
+    player: UUID
+    score: int
+    sorted: int
+    metadata: msgspec.Raw | None
+    author: str
+    board: str
+    number: int
+    session: UUID | None
+
+
 def _execute(
     board: BoardDefinition, season: seasons.SeasonInfo, given: Refusal, session_id: UUID | None
 ) -> Row | None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _STATEMENTS[board.keep, board.sort],
-            {
-                "player": given.player_id,
-                "game": board.game_id,
-                "season": season.id,
-                "score": given.score,
-                "order": order_key(given.score, board.sort),
-                "metadata": given.metadata,
-                "id": uuid7(),
-                "author": given.author,
-                "board": board.key,
-                "number": season.number,
-                "session": session_id,
-            },
+    return _TOGETHER[board.keep, board.sort].ask(
+        _Score(
+            id=uuid7(),
+            game=board.game_id,
+            season=season.id,
+            player=given.player_id,
+            score=given.score,
+            sorted=order_key(given.score, board.sort),
+            metadata=None if given.metadata is None else msgspec.Raw(given.metadata.encode()),
+            author=given.author,
+            board=board.key,
+            number=season.number,
+            session=session_id,
         )
-        row = cursor.fetchone()
-    return None if row is None else row[:7]
+    )
+
+
+def _execute_all(statement: str, scores: Sequence[_Score]) -> list[Row | None]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, {"scores": msgspec.json.encode(scores).decode()})
+        rows = {row[7]: row[:7] for row in cursor.fetchall()}
+    return [rows.get(score.id) for score in scores]
+
+
+_TOGETHER = {
+    kind: Together(
+        partial(_execute_all, statement), once=lambda score: (score.season, score.player)
+    )
+    for kind, statement in _STATEMENTS.items()
+}
 
 
 def _entry_made_meanwhile(season_id: UUID, player_id: UUID) -> Row:

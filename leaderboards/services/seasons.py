@@ -10,8 +10,9 @@ from django.db import connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from config import calendar
 from config.redis import RedisAway
-from leaderboards import calendar, index
+from leaderboards import index
 from leaderboards.boards import BoardDefinition
 from leaderboards.models import Board, Season
 
