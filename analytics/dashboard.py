@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 
 from accounts.models import Game
+from accounts.roles import FINANCE, may
 from analytics import selectors
 from analytics.definitions import METRICS
 from analytics.selectors import Dashboard
@@ -69,7 +70,7 @@ def dashboard_callback(request: HttpRequest, context: dict[str, Any]) -> dict[st
         }
         for other in games
     ]
-    context["links"] = quick_links()
+    context["links"] = quick_links(request.user)
     if game is None:
         return context
     data = selectors.dashboard(game=game, days=DAYS)
@@ -90,10 +91,14 @@ def chosen_game(games: Sequence[Game], slug: str) -> Game | None:
     return by_slug.get(slug) or (games[0] if games else None)
 
 
-def quick_links() -> list[dict[str, str]]:
-    """Where staff go from here; only what this deployment has."""
+def quick_links(user: Any) -> list[dict[str, str]]:
+    """Where staff go from here; only what this deployment has and this member may see."""
+    counts_money = may(user, "view", {"view": FINANCE})
     wanted = (
+        ("Find anything", "search", "admin:store_find"),
         ("Find a player", "person_search", "admin:accounts_player_changelist"),
+        ("Stuck", "mark_email_unread", "admin:store_stuck"),
+        *([("Revenue", "payments", "admin:store_revenue")] if counts_money else []),
         ("Events", "timeline", "admin:analytics_events"),
         ("Figures", "monitoring", "admin:analytics_dailyfigure_changelist"),
         ("API documentation", "api", "docs"),
