@@ -1,16 +1,32 @@
 """What staff see of a player's value."""
 
-from django.db import connection
+import json
+from collections.abc import Sequence
+
 from django.urls import reverse
 from django.utils.html import format_html
 
 from accounts.backoffice import Panel
 from accounts.models import Player
-from store.catalogue import catalogue
-from store.models import Balance, Grant, Purchase, Stack, Transaction
+from store.balance_history import OF_PURCHASES
+from store.explanations import of_order
+from store.models import (
+    Balance,
+    Campaign,
+    CodeBatch,
+    Grant,
+    Order,
+    PlatformPurchase,
+    Purchase,
+    Redemption,
+    Stack,
+    Transaction,
+)
+from store.providers.money import major
+from store.receipt_selectors import MANY_REFUNDS, refunds_of
+from store.services.content import Difference
 
 SHOWN = 10
-SHOWN_OF_THE_LEDGER = 100
 
 
 def wallet_url(player: Player) -> str:
@@ -23,7 +39,13 @@ def wallet(player: Player) -> Panel:
     return Panel(
         ("Currency", "Balance", "Paid", "Earned", "Changed"),
         [
-            (row.currency.key, row.paid + row.earned, row.paid, row.earned, row.updated_at)
+            (
+                explained(player, row.currency.key),
+                row.paid + row.earned,
+                row.paid,
+                row.earned,
+                row.updated_at,
+            )
             for row in rows.order_by("currency_id")
         ],
         more_url=wallet_url(player),
@@ -57,12 +79,39 @@ def purchases(player: Player) -> Panel:
                 row.offer.key,
                 row.quantity,
                 amounts(row.price),
-                _link("store_purchase", row.pk, short=True),
+                link("store_purchase", row.pk, short=True),
             )
             for row in rows[:SHOWN]
         ],
         more_url=f"{reverse('admin:store_purchase_changelist')}?q={player.pk}",
     )
+
+
+def platform_purchases(player: Player) -> Panel:
+    """The latest purchases in platforms' stores, for the player's page."""
+    rows = PlatformPurchase.objects.filter(player_id=player.pk).select_related("offer")
+    refunds = refunds_of(player_id=player.pk)
+    return Panel(
+        ("When", "Product", "Price", "State", "Platform", "Purchase"),
+        [
+            (
+                row.purchased_at or row.created_at,
+                row.product,
+                money(row.price_minor_units, row.price_currency),
+                row.get_state_display(),
+                row.provider + (" sandbox" if row.environment == "sandbox" else ""),
+                link("store_platformpurchase", row.pk, short=True),
+            )
+            for row in rows.order_by("-id")[:SHOWN]
+        ],
+        more_url=f"{reverse('admin:store_platformpurchase_changelist')}?q={player.pk}",
+        note=f"Had money back {refunds} times." if refunds >= MANY_REFUNDS else "",
+    )
+
+
+def money(minor_units: int | None, currency: str) -> str:
+    """`1,234.50 EUR`; "" where the platform did not tell."""
+    return "" if minor_units is None else f"{major(minor_units, currency):,} {currency}"
 
 
 def grants(player: Player) -> Panel:
@@ -76,7 +125,7 @@ def grants(player: Player) -> Panel:
                 amounts(row.currencies | row.items),
                 row.reason,
                 row.actor or row.source,
-                _link("store_grant", row.pk, short=True),
+                link("store_grant", row.pk, short=True),
             )
             for row in rows[:SHOWN]
         ],
@@ -84,103 +133,110 @@ def grants(player: Player) -> Panel:
     )
 
 
-CHECKED_SQL = """
-    SELECT b.currency_id, b.paid, b.earned, b.in_debt, b.updated_at, sum(e.paid), sum(e.earned),
-           count(e.id)
-    FROM store_balance b LEFT JOIN store_entry e
-         ON e.player_id = b.player_id AND e.currency_id = b.currency_id
-    WHERE b.player_id = %s::uuid GROUP BY b.player_id, b.currency_id ORDER BY b.currency_id
-"""
-
-
-def checked_balances(player: Player) -> Panel:
-    """Balances beside the sums of their entries, which they have to equal."""
-    keys = catalogue(player.game_id).currency_keys
-    with connection.cursor() as cursor:
-        cursor.execute(CHECKED_SQL, [player.pk])
-        rows = cursor.fetchall()
+def redemptions(player: Player) -> Panel:
+    """The latest promotion codes, for the player's page."""
+    rows = Redemption.objects.filter(player_id=player.pk).select_related("campaign", "code")
     return Panel(
-        ("Currency", "Balance", "Paid", "Earned", "Debt", "Entries", "Check", "Changed"),
+        ("When", "Campaign", "Code", "Grant"),
+        [
+            (row.created_at, row.campaign, row.code, link("store_grant", row.pk, short=True))
+            for row in rows.order_by("-id")[:SHOWN]
+        ],
+        more_url=f"{reverse('admin:store_redemption_changelist')}?q={player.pk}",
+    )
+
+
+def batches(campaign: Campaign) -> Panel:
+    """The latest batches of generated codes, for the campaign's page."""
+    rows = CodeBatch.objects.filter(campaign=campaign).select_related("author").order_by("-id")
+    return Panel(
+        ("When", "Note", "Codes", "Made", "By", "Batch"),
         [
             (
-                keys.get(currency, ""),
-                paid + earned,
-                paid,
-                earned,
-                in_debt,
-                entries,
-                "equals its entries"
-                if (paid, earned) == (paid_sum, earned_sum)
-                else f"ENTRIES SAY {paid_sum} PAID, {earned_sum} EARNED",
-                updated_at,
+                row.created_at,
+                row.note,
+                row.count,
+                row.made,
+                row.author.get_username(),
+                link("store_codebatch", row.pk, short=True),
             )
-            for currency, paid, earned, in_debt, updated_at, paid_sum, earned_sum, entries in rows
+            for row in rows[:SHOWN]
+        ],
+        more_url=f"{reverse('admin:store_codebatch_changelist')}?campaign__id__exact={campaign.pk}",
+    )
+
+
+def redeemed(campaign: Campaign) -> Panel:
+    """The latest redemptions, for the campaign's page."""
+    rows = Redemption.objects.filter(campaign=campaign).select_related("player", "code")
+    url = reverse("admin:store_redemption_changelist")
+    return Panel(
+        ("When", "Player", "Code", "Redemption"),
+        [
+            (row.created_at, row.player, row.code, link("store_redemption", row.pk, short=True))
+            for row in rows.order_by("-id")[:SHOWN]
+        ],
+        more_url=f"{url}?campaign__id__exact={campaign.pk}",
+    )
+
+
+def explained(player: Player, currency: str) -> str:
+    """A currency's key that leads to the page of all of its postings."""
+    if not currency:
+        return ""
+    return format_html(
+        '<a class="text-primary-600 dark:text-primary-500" href="{}">{}</a>',
+        reverse("admin:store_explain", args=[player.pk, currency]),
+        currency,
+    )
+
+
+def differences(found: Sequence[Difference]) -> Panel:
+    """What publishing drafts will change."""
+    return Panel(
+        ("What", "Key", "Field", "Now", "Then"),
+        [
+            (one.kind, one.key, one.field, _written(one.before), _written(one.after))
+            for one in found
         ],
     )
 
 
-STATEMENT_SQL = """
-    SELECT e.created_at, e.currency_id, e.paid, e.earned, e.paid_after + e.earned_after,
-           t.id, t.kind, t.reason, t.reference
-    FROM store_entry e JOIN store_transaction t ON t.id = e.transaction_id
-    WHERE e.player_id = %s::uuid ORDER BY e.created_at DESC, e.id DESC LIMIT %s
-"""
+def about(row: Transaction) -> Panel:
+    """What made a transaction, where it has a page of its own: the key or the id says."""
+    rows: list[tuple[str, str, object]] = []
+    if row.reason in OF_PURCHASES:
+        rows.append(("Purchase with real money", "store_platformpurchase", row.key.split(":")[1]))
+    elif row.kind == Transaction.Kind.PURCHASE and Purchase.objects.filter(pk=row.pk).exists():
+        rows.append(("Purchase", "store_purchase", row.pk))
+    elif row.kind == Transaction.Kind.GRANT and Grant.objects.filter(pk=row.pk).exists():
+        rows.append(("Grant", "store_grant", row.pk))
+    rows.append(("Wallet", "store_wallet", row.player_id))
+    return Panel(("What", "Page"), [(what, link(page, key)) for what, page, key in rows])
 
 
-def statement(player: Player) -> Panel:
-    """The latest entries with their causes and the running balance."""
-    keys = catalogue(player.game_id).currency_keys
-    with connection.cursor() as cursor:
-        cursor.execute(STATEMENT_SQL, [player.pk, SHOWN_OF_THE_LEDGER])
-        rows = cursor.fetchall()
+def orders(player: Player) -> Panel:
+    """The latest receipts, for the player's page: also those that nothing came of."""
+    rows = Order.objects.filter(player_id=player.pk).defer("data").order_by("-id")
     return Panel(
-        ("When", "Currency", "Amount", "Paid", "Earned", "Balance", "Cause", "Transaction"),
+        ("When", "Product", "Where it is", "Order"),
         [
             (
-                at,
-                keys.get(currency, ""),
-                f"{paid + earned:+,}",
-                paid,
-                earned,
-                int(after),
-                cause(kind, reason, reference),
-                _link("store_transaction", transaction),
+                row.created_at,
+                row.product,
+                of_order(row).text,
+                link("store_order", row.pk, short=True),
             )
-            for at, currency, paid, earned, after, transaction, kind, reason, reference in rows
+            for row in rows[:SHOWN]
         ],
-        note=f"The latest {SHOWN_OF_THE_LEDGER}." if len(rows) == SHOWN_OF_THE_LEDGER else "",
+        more_url=f"{reverse('admin:store_order_changelist')}?q={player.pk}",
     )
 
 
-MOVED_SQL = """
-    SELECT m.created_at, m.item_id, m.quantity, m.quantity_after, t.id, t.kind, t.reason,
-           t.reference
-    FROM store_stackmovement m JOIN store_transaction t ON t.id = m.transaction_id
-    WHERE m.player_id = %s::uuid ORDER BY m.created_at DESC, m.id DESC LIMIT %s
-"""
-
-
-def item_history(player: Player) -> Panel:
-    """The latest movements of items."""
-    keys = catalogue(player.game_id).item_keys
-    with connection.cursor() as cursor:
-        cursor.execute(MOVED_SQL, [player.pk, SHOWN_OF_THE_LEDGER])
-        rows = cursor.fetchall()
-    return Panel(
-        ("When", "Item", "Quantity", "Stack", "Cause", "Transaction"),
-        [
-            (
-                at,
-                keys.get(item, ""),
-                f"{quantity:+,}",
-                after,
-                cause(kind, reason, reference),
-                _link("store_transaction", transaction),
-            )
-            for at, item, quantity, after, transaction, kind, reason, reference in rows
-        ],
-        note=f"The latest {SHOWN_OF_THE_LEDGER}." if len(rows) == SHOWN_OF_THE_LEDGER else "",
-    )
+def _written(value: object) -> str:
+    if value is None:
+        return "–"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def cause(kind: str, reason: str, reference: str) -> str:
@@ -194,11 +250,11 @@ def amounts(values: dict[str, int]) -> str:
     return ", ".join(f"{amount:,} {key}" for key, amount in values.items())
 
 
-def _link(model: str, pk: object, *, short: bool = False) -> str:
+def link(model: str, pk: object, *, short: bool = False, text: str = "") -> str:
     """A link to the row; `short` shows the end of its id, which is what differs."""
     return format_html(
         '<a class="text-primary-600 dark:text-primary-500" href="{}" title="{}">{}</a>',
         reverse(f"admin:{model}_change", args=[pk]),
         pk,
-        f"…{str(pk)[-6:]}" if short else pk,
+        text or (f"…{str(pk)[-6:]}" if short else pk),
     )

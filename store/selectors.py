@@ -8,9 +8,9 @@ from django.db import connection
 
 from config.api.pagination import Page, PageQuery, decode_cursor, encode_cursor
 from config.api.wire import utc
-from store.catalogue import Offer, catalogue
+from store.catalogue import catalogue
 from store.models import Stack
-from store.serializers import Balance, Contents, Movement, OfferOut, Price, StackOut, Wallet
+from store.serializers import Balance, Movement, StackOut, Wallet
 from store.services.ledger import Money, open_wallet
 
 MOVEMENTS_SQL = """
@@ -112,45 +112,3 @@ def inventory(*, game_id: UUID, player_id: UUID, query: PageQuery) -> Page[Stack
     if found and (more if backward else query.cursor is not None):
         page.previous = encode_cursor([found[0][0]], backward=True)
     return page
-
-
-def offers(*, game_id: UUID, player_id: UUID, now: datetime, query: PageQuery) -> Page[OfferOut]:
-    """What the player can buy now, in the order in which it was made, with what limits leave."""
-    rows = [offer for offer in catalogue(game_id).offers.values() if offer.is_open(now)]
-    backward = False
-    if query.cursor is not None:
-        backward, (at,) = decode_cursor(query.cursor, (UUID,))
-        rows = [row for row in rows if (row.id < at if backward else row.id > at)]
-    more = len(rows) > query.limit
-    rows = rows[-query.limit :] if backward else rows[: query.limit]
-    used: dict[UUID, int] = {}
-    if any(offer.limit_per_player is not None for offer in rows):
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT offer_id, quantity FROM store_offeruse WHERE player_id = %s", [player_id]
-            )
-            used = dict(cursor.fetchall())
-    page = Page(results=[_offer(offer, used.get(offer.id, 0)) for offer in rows])
-    if rows and (backward or more):
-        page.next = encode_cursor([rows[-1].id])
-    if rows and (more if backward else query.cursor is not None):
-        page.previous = encode_cursor([rows[0].id], backward=True)
-    return page
-
-
-def _offer(offer: Offer, used: int) -> OfferOut:
-    out = OfferOut(
-        key=offer.key,
-        contents=Contents(currencies=offer.currencies, items=offer.items),
-        price=offer.price,
-        products=offer.products,
-        starts_at=utc(offer.starts_at) if offer.starts_at else None,
-        ends_at=utc(offer.ends_at) if offer.ends_at else None,
-    )
-    if offer.reference_price is not None:
-        currency, minor_units = offer.reference_price
-        out.reference_price = Price(currency=currency, minor_units=minor_units)
-    if offer.limit_per_player is not None:
-        out.limit_per_player = offer.limit_per_player
-        out.left = max(0, offer.limit_per_player - used)
-    return out

@@ -1,12 +1,13 @@
 """Wire formats of the store."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
 
-from config.api.wire import Amount, Input, Int64, Key, Output, Quantity
+from config.api.pagination import PageQuery
+from config.api.wire import UNSET, Amount, Input, Int64, Key, Output, Quantity, UnsetType
 
 Amounts = Annotated[
     dict[Key, Amount],
@@ -35,7 +36,15 @@ class Price(Output):
 
 class OfferOut(Output):
     """An offer. `price` is in virtual currency, all of it is paid; `products` are the ids in the
-    platforms' stores. `left` is how many this player may still buy; null: no limit."""
+    platforms' stores. `left` is how many this player may still buy; null: no limit.
+
+    What an offer does not use is absent: the alternatives to `price`, of which it is the first
+    (`prices`); what `price` and `prices` would be without the sale that is on (`regular_price`,
+    `regular_prices`, until `sale_ends_at`); when the limit begins anew (`resets_at`); when this
+    player may buy again (`available_at`); what a subscription to it unlocks (`entitlement`: then
+    `contents` are granted in each period); `title` and `description` in the player's language; and
+    the game's own `properties`.
+    """
 
     key: str
     contents: Contents
@@ -46,6 +55,35 @@ class OfferOut(Output):
     left: int | None = None
     starts_at: datetime | None = None
     ends_at: datetime | None = None
+    prices: list[dict[str, int]] | UnsetType = UNSET
+    regular_price: dict[str, int] | UnsetType = UNSET
+    regular_prices: list[dict[str, int]] | UnsetType = UNSET
+    sale_ends_at: datetime | UnsetType = UNSET
+    resets_at: datetime | UnsetType = UNSET
+    available_at: datetime | UnsetType = UNSET
+    entitlement: str | UnsetType = UNSET
+    title: str | UnsetType = UNSET
+    description: str | UnsetType = UNSET
+    properties: dict[str, bool | int | float | str] | UnsetType = UNSET
+
+
+class OfferQuery(PageQuery):
+    """Which offers: of the store with this key, or all that are not in named stores alone."""
+
+    store: Key | None = None
+
+
+class ItemOut(Output):
+    """An item of the game. Bundles are never owned: who gets one gets its `contents`. `title` (the
+    item's name, where it has none in the player's language) and `description` are for players."""
+
+    key: str
+    kind: Literal["durable", "consumable", "bundle"]
+    title: str
+    max_stack: int
+    contents: Contents | UnsetType = UNSET
+    description: str | UnsetType = UNSET
+    properties: dict[str, bool | int | float | str] | UnsetType = UNSET
 
 
 class Balance(Output):
@@ -91,11 +129,14 @@ class ConsumeIn(Input, frozen=True):
 
 
 class PurchaseIn(Input, frozen=True):
-    """What to buy. `expected_price` is the price of one, as the player was shown it."""
+    """What to buy. `expected_price` is the price of one, as the player was shown it; `pay_with` the
+    currencies of one of several prices (the first, unless told); `store` where it was listed."""
 
     offer: Key
     quantity: Quantity = 1
     expected_price: Amounts | None = None
+    pay_with: Annotated[list[Key], msgspec.Meta(min_length=1, max_length=20)] | None = None
+    store: Key | None = None
 
 
 class PurchaseOut(Output):
@@ -105,6 +146,21 @@ class PurchaseOut(Output):
     offer: str
     quantity: int
     price: dict[str, int]
+    granted: Contents
+    balances: list[Balance]
+
+
+class RedemptionIn(Input, frozen=True):
+    """A promotion code as the player typed it: case, spaces and dashes do not matter."""
+
+    code: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+
+
+class RedemptionOut(Output):
+    """What a code gave, and the wallet after it. `campaign` is the campaign's key."""
+
+    id: UUID
+    campaign: str
     granted: Contents
     balances: list[Balance]
 

@@ -6,32 +6,40 @@ from uuid import UUID
 from django.http import HttpResponse
 from django.utils import timezone
 
+from accounts.authentication import limited_address
 from config.api.callers import ApiRequest
 from config.api.idempotency import mark_replayed, read_key, request_fingerprint
 from config.api.pagination import Page, PageQuery
 from config.api.parsing import invalid
 from config.api.preconditions import content_etag, is_not_modified
+from config.api.problems import NotFound
 from config.api.views import ApiViewSet, answer, endpoint
 from config.api.wire import encode, utc
-from store import errors, selectors
+from store import errors, selectors, shop
 from store.models import Grant
 from store.serializers import (
     ConsumeIn,
     Contents,
     GrantIn,
     GrantOut,
+    ItemOut,
     Movement,
     OfferOut,
+    OfferQuery,
     PurchaseIn,
     PurchaseOut,
+    RedemptionIn,
+    RedemptionOut,
     StackOut,
     Wallet,
 )
-from store.services import grants, inventory, purchases
+from store.services import grants, inventory, purchases, redemptions
+from store.services.shoppers import Shopper
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+APP_VERSION = "The app's version, such as 2.10.0; without it, that of the sign-in counts"
 # Private to the player, and to be asked about each time: an unchanged answer costs no body.
 REVALIDATE = "private, no-cache"
 
@@ -41,28 +49,44 @@ class OfferViewSet(ApiViewSet):
 
     @endpoint(
         callers=("player",),
-        query=PageQuery,
+        query=OfferQuery,
         answers={200: Page[OfferOut], 304: None},
+        headers={
+            "If-None-Match": "The ETag of an earlier answer",
+            "X-App-Version": APP_VERSION,
+        },
+        problems=(NotFound,),
+        cache=REVALIDATE,
+    )
+    def list(self, request: ApiRequest, query: OfferQuery) -> HttpResponse:
+        """List what this player can buy now.
+
+        Offers whose window is open and whose requirements the player meets, with what the player's
+        limits leave (`left`; 0: sold out for this player); with `store`, those of that store at its
+        prices. Those with a `price` are bought with `POST /v1/store/purchases`, those with
+        `products` through the platform's store. The `ETag` lets an unchanged answer be 304. Testers
+        see drafts.
+        """
+        return _revalidated(request, shop.offers(shopper=_shopper(request), query=query))
+
+
+class ItemViewSet(ApiViewSet):
+    """What the game's items are."""
+
+    @endpoint(
+        callers=("player",),
+        query=PageQuery,
+        answers={200: Page[ItemOut], 304: None},
         headers={"If-None-Match": "The ETag of an earlier answer"},
         cache=REVALIDATE,
     )
     def list(self, request: ApiRequest, query: PageQuery) -> HttpResponse:
-        """List what this player can buy now.
+        """List the game's items.
 
-        Offers whose window is open, with what the player's limits leave (`left`; 0: sold out for
-        this player). Those with a `price` are bought with `POST /v1/store/purchases`, those
-        with `products` through the platform's store. The `ETag` lets an unchanged answer be 304.
+        All that are not archived, with their titles in the player's language and the game's own
+        `properties`; of bundles, what is in them. The `ETag` lets an unchanged answer be 304.
         """
-        caller = request.caller
-        body = encode(
-            selectors.offers(
-                game_id=caller.game_id, player_id=caller.player, now=timezone.now(), query=query
-            )
-        )
-        tag = content_etag(body)
-        if is_not_modified(request, tag):
-            return HttpResponse(status=304, headers={"ETag": tag})
-        return HttpResponse(body, content_type="application/json", headers={"ETag": tag})
+        return _revalidated(request, shop.items(shopper=_shopper(request), query=query))
 
 
 class WalletViewSet(ApiViewSet):
@@ -140,9 +164,12 @@ class PurchaseViewSet(ApiViewSet):
         body=PurchaseIn,
         answers={201: PurchaseOut},
         idempotent="domain",
+        headers={"X-App-Version": APP_VERSION},
         problems=(
             errors.OfferNotAvailable,
+            errors.RequirementNotMet,
             errors.PriceChanged,
+            errors.CoolingDown,
             errors.LimitReached,
             errors.InsufficientFunds,
             errors.BalanceLimit,
@@ -155,8 +182,9 @@ class PurchaseViewSet(ApiViewSet):
 
         One transaction debits, grants and counts the limit, or nothing happens. With
         `expected_price`, the price of one as the player saw it, a price that has changed is
-        refused and never a surprise. `price` and `granted` of the answer are totals. The
-        `Idempotency-Key` is remembered for ever.
+        refused and never a surprise. Where an offer has several prices, `pay_with` chooses one by
+        its currencies; `store` names the store whose prices count. `price` and `granted` of the
+        answer are totals. The `Idempotency-Key` is remembered for ever.
         """
         key = read_key(request, required=True)
         caller = request.caller
@@ -165,10 +193,14 @@ class PurchaseViewSet(ApiViewSet):
             player_id=caller.player,
             offer=body.offer,
             quantity=body.quantity,
+            store=body.store,
+            pay_with=body.pay_with,
             expected_price=body.expected_price,
             key=str(key),
             fingerprint=request_fingerprint(request),
             session_id=caller.session_id,
+            is_tester=caller.is_tester,
+            app_version=_app_version(request),
         )
         response = answer(
             PurchaseOut(
@@ -182,6 +214,54 @@ class PurchaseViewSet(ApiViewSet):
             status=201,
         )
         return mark_replayed(response) if bought.replayed else response
+
+
+class RedemptionViewSet(ApiViewSet):
+    """Promotion codes."""
+
+    @endpoint(
+        callers=("player",),
+        body=RedemptionIn,
+        answers={201: RedemptionOut},
+        limits=("codes",),
+        idempotent="optional",
+        problems=(
+            errors.CodeInvalid,
+            errors.CodeUsed,
+            errors.CodeExpired,
+            errors.NotEligible,
+            errors.LimitReached,
+            errors.BalanceLimit,
+            errors.StackLimit,
+        ),
+        example={"code": "LANTERNS"},
+    )
+    def create(self, request: ApiRequest, body: RedemptionIn) -> HttpResponse:
+        """Redeem a promotion code.
+
+        Once for each player and code, for ever: the same code again gives nothing, and answers
+        with the first outcome. What would not fit below a currency's or a stack's maximum is
+        refused whole, and the code can be redeemed later. Codes that do not exist count against
+        limits of their own.
+        """
+        caller = request.caller
+        redeemed = redemptions.redeem(
+            game_id=caller.game_id,
+            player_id=caller.player,
+            typed=body.code,
+            address=limited_address(request.client_ip),
+            session_id=caller.session_id,
+        )
+        response = answer(
+            RedemptionOut(
+                id=redeemed.id,
+                campaign=redeemed.campaign,
+                granted=Contents(currencies=dict(redeemed.currencies), items=dict(redeemed.items)),
+                balances=selectors.balances(caller.game_id, redeemed.wallet),
+            ),
+            status=201,
+        )
+        return mark_replayed(response) if redeemed.replayed else response
 
 
 class GrantViewSet(ApiViewSet):
@@ -232,6 +312,31 @@ class GrantViewSet(ApiViewSet):
             status=201,
         )
         return mark_replayed(response) if given.is_replay else response
+
+
+def _shopper(request: ApiRequest) -> Shopper:
+    caller = request.caller
+    return Shopper(
+        caller.game_id,
+        caller.player,
+        timezone.now(),
+        is_tester=caller.is_tester,
+        app_version=_app_version(request),
+        session_id=caller.session_id,
+    )
+
+
+def _app_version(request: ApiRequest) -> str:
+    return request.headers.get("X-App-Version", "")[:40]
+
+
+def _revalidated(request: ApiRequest, page: object) -> HttpResponse:
+    """The page, or 304 where the client has it."""
+    body = encode(page)
+    tag = content_etag(body)
+    if is_not_modified(request, tag):
+        return HttpResponse(status=304, headers={"ETag": tag})
+    return HttpResponse(body, content_type="application/json", headers={"ETag": tag})
 
 
 def _contents(granted: "Mapping[str, Mapping[str, int]]") -> Contents:

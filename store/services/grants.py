@@ -32,7 +32,8 @@ def grant(
     `key` is unique in the game for ever: the same key again gives nothing and returns the first
     `Grant` (`is_replay` is then true). Begin it with what it is about, such as
     `achievement:{player}:{key}`. Joins the caller's transaction; take other locks before, and
-    grant to one player in a transaction, or to several in the order of their ids.
+    grant to one player in a transaction, or to several in the order of their ids. In place of a
+    bundle, what is in it is given.
 
     What would exceed a currency's or stack's maximum is left out (`Grant.clipped`), so that a
     full purse does not undo an achievement; with `overflow="refuse"` it raises `BalanceLimit` or
@@ -40,6 +41,7 @@ def grant(
     `IdempotencyKeyReused` where the key was used with another `fingerprint`, `NotFound`.
     """
     content = catalogue(game_id)
+    currencies, items = content.open_bundles(currencies, items)
     lines = [
         ledger.Line(_currency(content, name), amount, "earned", Account.SOURCE_GRANT)
         for name, amount in currencies.items()

@@ -1,12 +1,12 @@
 """The ledger: the only way in which value moves.
 
-`post` calls the database function `store_post` (migration 0002) once. It locks the player,
+`post` calls the database function `store_post` (migration 0008) once. It locks the player,
 checks, and writes all of a transaction or none of it; docs/ledger.md has the invariants that
 triggers hold beneath it. The player is the first row that the ledger locks and only rows that the
 player's lock guards come after it, so callers take their own locks before they post.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NoReturn
@@ -159,18 +159,26 @@ def post_parameters(
         fingerprint,
         reason,
         reference,
-        [line.currency.id for line in lines],
-        [line.amount for line in lines],
-        [line.mode for line in lines],
-        [line.account.value for line in lines],
-        [line.currency.max for line in lines],
-        [line.item.id for line in stack_lines],
-        [line.quantity for line in stack_lines],
-        [line.item.max_stack for line in stack_lines],
+        _array(line.currency.id for line in lines),
+        _array(line.amount for line in lines),
+        _array(line.mode for line in lines),
+        _array(line.account.value for line in lines),
+        _array(line.currency.max for line in lines),
+        _array(line.item.id for line in stack_lines),
+        _array(line.quantity for line in stack_lines),
+        _array(line.item.max_stack for line in stack_lines),
         # Where a game can't have more items than that, nobody can have too many stacks.
         most_stacks if most_stacks < settings.STORE_MAX_ITEMS else None,
         overflow == "clip",
     ]
+
+
+def _array(values: Iterable[int | str]) -> str:
+    """An array as PostgreSQL writes it, of numbers and of words of ours, which need no quotes.
+
+    The driver looks at every list's elements for their type: a purchase's eight cost it 40 µs.
+    """
+    return f"{{{','.join(map(str, values))}}}"
 
 
 def read_posting(game_id: UUID, row: Sequence[Any]) -> Posting:

@@ -1,9 +1,10 @@
 """Buying offers with virtual currency."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -11,27 +12,32 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from config import hooks
-from config.api.problems import IdempotencyKeyReused
-from store.catalogue import Catalogue, Offer, catalogue
+from config.api.problems import IdempotencyKeyReused, Problem
+from config.api.wire import utc
+from store.catalogue import Catalogue, Offer, Price, catalogue
 from store.errors import (
     BalanceLimit,
+    CoolingDown,
     InsufficientFunds,
     LimitReached,
     OfferNotAvailable,
     PriceChanged,
+    RequirementNotMet,
 )
 from store.metrics import PURCHASES, REFUSALS
 from store.models import INT64_MAX, MAX_STACK, Account, Purchase, Transaction
-from store.services import ledger
+from store.services import availability, ledger
+from store.services.shoppers import Shopper
 
 BUY_SQL = """
     SELECT status, subject, posted_id, posted_at, wallet_currencies, wallet_paid, wallet_earned,
            amounts, quantities, stacks
-    FROM store_buy(
+    FROM store_post(
         %s::uuid, %s::uuid, %s::uuid, %s::text, %s::text, %s::bytea, %s::text, %s::text,
         %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::bigint[],
         %s::bigint[], %s::bigint[], %s::bigint[], %s::int, %s::boolean,
-        %s::uuid, %s::int, %s::int, %s::jsonb, %s::jsonb, %s::uuid)
+        %s::uuid, %s::int, %s::int, %s::timestamptz, %s::int, %s::uuid[], %s::jsonb, %s::jsonb,
+        %s::uuid)
 """
 
 
@@ -55,25 +61,46 @@ def purchase(
     offer: str,
     quantity: int,
     key: str,
+    store: str | None = None,
+    pay_with: Collection[str] | None = None,
     expected_price: Mapping[str, int] | None = None,
     fingerprint: bytes | None = None,
     session_id: UUID | None = None,
+    is_tester: bool = False,
+    app_version: str = "",
 ) -> Bought:
     """Buy `quantity` of an offer: debit, grant and count its limit, together, once for `key`.
 
-    `expected_price` is the price of one, as the player saw it. One statement does it all; hooks
-    around it, where there are any, make it a transaction.
+    `store` names the store that it is bought in, `pay_with` the currencies of one of its prices
+    (the first, unless told); `expected_price` is the price of one, as the player saw it. Testers
+    buy on the terms of drafts. One statement does it all; hooks around it, where there are any,
+    make it a transaction. What an offer requires of a player is read before.
 
-    Raises `OfferNotAvailable`, `PriceChanged`, `LimitReached`, `InsufficientFunds`,
-    `BalanceLimit`, `StackLimit`, `IdempotencyKeyReused`, `HookRefused`; then nothing has changed.
+    Raises `OfferNotAvailable`, `RequirementNotMet`, `PriceChanged`, `LimitReached`, `CoolingDown`,
+    `InsufficientFunds`, `BalanceLimit`, `StackLimit`, `IdempotencyKeyReused`, `HookRefused`; then
+    nothing has changed.
     """
-    content = catalogue(game_id)
+    content = catalogue(game_id, preview=is_tester)
     ledger_key = f"purchase:{player_id}:{key}"
     hooked = hooks.has_before("purchase") or hooks.has_after("purchase")
+    shopper = Shopper(
+        game_id,
+        player_id,
+        timezone.now(),
+        is_tester=is_tester,
+        app_version=app_version,
+        session_id=session_id,
+    )
     try:
-        found = _available(content, offer, timezone.now(), expected_price)
-        parameters = _parameters(content, found, quantity)
-    except (OfferNotAvailable, PriceChanged, InsufficientFunds, BalanceLimit):
+        found, one = _available(content, shopper, offer, store, pay_with, expected_price)
+        parameters = _parameters(content, found, one, quantity)
+    except (
+        OfferNotAvailable,
+        RequirementNotMet,
+        PriceChanged,
+        InsufficientFunds,
+        BalanceLimit,
+    ):
         # The first time it was there at that price: a repetition has the first outcome.
         if first := _first(game_id, player_id, ledger_key, fingerprint):
             return first
@@ -103,16 +130,16 @@ def purchase(
                     ),
                     found.id,
                     quantity,
-                    found.limit_per_player,
+                    *_conditions(found, shopper),
                     msgspec.json.encode(price).decode(),
                     msgspec.json.encode(granted).decode(),
                     session_id,
                 ],
             )
             row = cursor.fetchone()
-        if row[0] == "limit_reached":
-            REFUSALS.labels("limit_reached").inc()
-            raise LimitReached(f"{row[1]} of this offer are left to buy", left=row[1])
+        if row[0] in ("limit_reached", "cooling_down", "requirement_not_met"):
+            REFUSALS.labels(row[0]).inc()
+            raise _refusal(row[0], row[1])
         posting = ledger.read_posting(game_id, row)
         if hooked and not posting.replayed:
             hooks.run_after(
@@ -130,24 +157,66 @@ def purchase(
 
 
 def _available(
-    content: Catalogue, key: str, now: datetime, expected_price: Mapping[str, int] | None
-) -> Offer:
-    offer = content.offers.get(key)
-    if offer is None or not offer.price or not offer.is_open(now):
+    content: Catalogue,
+    shopper: Shopper,
+    key: str,
+    store: str | None,
+    pay_with: Collection[str] | None,
+    expected_price: Mapping[str, int] | None,
+) -> tuple[Offer, Price]:
+    """The offer and the price of one that this player pays for it now."""
+    listed = availability.find(content, key, store)
+    terms = availability.terms(listed, shopper.now) if listed else None
+    if listed is None or terms is None or not terms.prices:
         raise OfferNotAvailable
-    if expected_price is not None and dict(expected_price) != offer.price:
-        raise PriceChanged(price=offer.price)
-    return offer
+    if requirement := availability.unmet(listed.offer, shopper, with_offers=False):
+        raise RequirementNotMet(requirement=requirement)
+    price = terms.prices[0]
+    if pay_with is not None:
+        for price in terms.prices:
+            if price.keys() == set(pay_with):
+                break
+        else:
+            raise PriceChanged(
+                "It has no price in these currencies", price=terms.prices[0], prices=terms.prices
+            )
+    if expected_price is not None and dict(expected_price) != price:
+        raise PriceChanged(price=price)
+    return listed.offer, price
+
+
+def _conditions(offer: Offer, shopper: Shopper) -> list[Any]:
+    """What `store_may_buy` holds the player to: limit, its period, cooldown, offers before it."""
+    period = offer.period(shopper.now)
+    return [
+        offer.limit_per_player,
+        period[0] if period else None,
+        int(offer.cooldown.total_seconds()) if offer.cooldown else None,
+        f"{{{','.join(map(str, offer.required_offers))}}}",
+    ]
+
+
+def _refusal(status: str, subject: int) -> Problem:
+    if status == "cooling_down":
+        at = utc(timezone.now() + timedelta(seconds=subject))
+        return CoolingDown(
+            f"It can be bought again in {subject} s",
+            available_at=at.isoformat(timespec="seconds").replace("+00:00", "Z"),
+            headers={"Retry-After": str(subject)},
+        )
+    if status == "limit_reached":
+        return LimitReached(f"{subject} of this offer are left to buy", left=subject)
+    return RequirementNotMet("Another offer has to be bought before", requirement="offer")
 
 
 def _parameters(
-    content: Catalogue, offer: Offer, quantity: int
+    content: Catalogue, offer: Offer, one: Price, quantity: int
 ) -> tuple[list[ledger.Line], list[ledger.StackLine], dict[str, int], dict[str, dict[str, int]]]:
     """The lines of `quantity` of the offer, what it costs, and what it grants.
 
     What was bought with virtual currency is earned, whatever it was paid with (docs/adr/0024).
     """
-    price = {key: amount * quantity for key, amount in offer.price.items()}
+    price = {key: amount * quantity for key, amount in one.items()}
     currencies = {key: amount * quantity for key, amount in offer.currencies.items()}
     items = {key: amount * quantity for key, amount in offer.items.items()}
     if any(amount > INT64_MAX for amount in price.values()):

@@ -14,8 +14,9 @@ import structlog
 from django.db import connection
 from django.utils import timezone
 
-from store.metrics import LEDGER_CHECKED, LEDGER_DIFFERENCES
-from store.models import Currency, Item, Offer
+from store.metrics import BALANCES_IN_DEBT, LEDGER_CHECKED, LEDGER_DIFFERENCES
+from store.models import Balance, Currency, Item, Offer
+from store.services.purchase_audit import PLATFORM_PURCHASES
 
 log = structlog.get_logger(__name__)
 Progress = Callable[[str, int], None]
@@ -109,19 +110,23 @@ STACKS = """
 
 OFFER_USES = """
     WITH bought AS (
-        SELECT player_id, offer_id, sum(quantity) AS quantity FROM store_purchase
+        SELECT player_id, offer_id, sum(quantity) AS quantity, max(created_at) AS last_at
+        FROM store_purchase
         WHERE player_id > %(first)s::uuid AND player_id <= %(last)s::uuid
           AND offer_id = ANY (%(offers)s::uuid[])
         GROUP BY player_id, offer_id
     ), held AS (
-        SELECT player_id, offer_id, quantity FROM store_offeruse
+        SELECT player_id, offer_id, quantity, period_quantity, last_at FROM store_offeruse
         WHERE player_id > %(first)s::uuid AND player_id <= %(last)s::uuid
           AND offer_id = ANY (%(offers)s::uuid[])
     )
     SELECT format('player %%s, offer %%s', player_id, offer_id),
-           format('counted %%s, bought %%s', held.quantity, bought.quantity)
+           format('counted %%s (%%s in a period, until %%s), bought %%s until %%s', held.quantity,
+                  held.period_quantity, held.last_at, bought.quantity, bought.last_at)
     FROM held FULL JOIN bought USING (player_id, offer_id)
     WHERE held.quantity IS DISTINCT FROM bought.quantity
+       OR held.period_quantity > held.quantity
+       OR held.last_at < bought.last_at
 """
 
 # A purchase or grant says what its transaction moved.
@@ -185,6 +190,11 @@ def verify(
         ("limits count purchases", OFFER_USES, _slices("store_offeruse", "player_id")),
         ("purchases are in the ledger", PURCHASES, _slices("store_purchase", "id")),
         ("grants are in the ledger", GRANTS, _slices("store_grant", "id")),
+        (
+            "platform purchases are in the ledger",
+            PLATFORM_PURCHASES,
+            _slices("store_platformpurchase", "id"),
+        ),
     ]
     for check, query, slices in checks:
         for number, (first, last) in enumerate(slices, 1):
@@ -251,5 +261,6 @@ def verify_and_report() -> int:
             detail=difference.detail,
         )
     LEDGER_DIFFERENCES.set(count)
+    BALANCES_IN_DEBT.set(Balance.objects.filter(in_debt=True).count())
     LEDGER_CHECKED.set(timezone.now().timestamp())
     return count

@@ -22,6 +22,8 @@ from clients.python.evenkeel_client import (
 ORDINARY = {
     "insufficient_funds",
     "limit_reached",
+    "cooling_down",
+    "requirement_not_met",
     "offer_not_available",
     "stat_rate_exceeded",
     "insufficient_items",
