@@ -187,11 +187,11 @@ def test_player_page__a_panel_that_fails__does_not_take_it_down(
         "Whole", lambda player: Panel(("A",), [("fine thing",)], "/more", "A note"), order=2
     )
     register_player_panel(
-        "Own", lambda player: Panel((), ()), "admin/accounts/player/panel.html", 3
+        "Third panel", lambda player: Panel((), ()), "admin/accounts/player/panel.html", 3
     )
     text = boss.get(change_url(PlayerFactory.create())).content.decode()
     assert "could not be read" in text
-    assert text.index("Broken") < text.index("fine thing") < text.index("Own")
+    assert text.index("Broken") < text.index("fine thing") < text.index("Third panel")
     assert "/more" in text
     assert "A note" in text
 

@@ -6,9 +6,16 @@ from contextlib import contextmanager
 from django.db import connection
 
 LOCK = " FOR NO KEY UPDATE"
-# Between reading the wallet and writing it, wait until the other threads have read it too.
+# Between reading the wallet and writing it, wait until all threads have read it. They are counted
+# by a sequence, as all see at once what it is at; nobody waits for those that never come.
 WRITES_BEGIN = "    posted_at := greatest("
-SLOWLY = "    PERFORM pg_sleep(0.2);\n"
+MEET = """
+    PERFORM nextval('test_meeting');
+    FOR i IN 1 .. 2000 LOOP
+        EXIT WHEN (SELECT last_value FROM test_meeting) >= {threads};
+        PERFORM pg_sleep(0.005);
+    END LOOP;
+"""
 
 
 def _definition(function: str) -> str:
@@ -24,19 +31,20 @@ def _execute(sql: str) -> None:
 
 
 @contextmanager
-def without_lock() -> Iterator[None]:
-    """The functions do not lock the player, and dawdle between reading and writing."""
-    post, buy = _definition("store_post"), _definition("store_buy")
+def without_lock(threads: int) -> Iterator[None]:
+    """store_post does not lock the player, and each of so many threads has read before any of
+    them writes."""
+    post = _definition("store_post")
     assert LOCK in post
-    assert LOCK in buy
     assert WRITES_BEGIN in post
-    _execute(post.replace(LOCK, "").replace(WRITES_BEGIN, SLOWLY + WRITES_BEGIN))
-    _execute(buy.replace(LOCK, ""))
+    _execute("CREATE SEQUENCE test_meeting")
+    meet = MEET.format(threads=threads)
+    _execute(post.replace(LOCK, "").replace(WRITES_BEGIN, meet + WRITES_BEGIN))
     try:
         yield
     finally:
         _execute(post)
-        _execute(buy)
+        _execute("DROP SEQUENCE test_meeting")
 
 
 @contextmanager
@@ -54,14 +62,12 @@ def without_triggers() -> Iterator[None]:
 
 @contextmanager
 def impatient() -> Iterator[None]:
-    """The functions wait a tenth of a second for a lock."""
+    """store_post waits a tenth of a second for a lock."""
     patient = "SET lock_timeout TO '5s'"
-    originals = [_definition(function) for function in ("store_post", "store_buy")]
-    for original in originals:
-        assert patient in original
-        _execute(original.replace(patient, "SET lock_timeout TO '100ms'"))
+    original = _definition("store_post")
+    assert patient in original
+    _execute(original.replace(patient, "SET lock_timeout TO '100ms'"))
     try:
         yield
     finally:
-        for original in originals:
-            _execute(original)
+        _execute(original)

@@ -69,7 +69,7 @@ def test_spending__32_threads__spend_what_there_is_and_no_more(player: Player) -
 def test_spending__control_without_the_lock__triggers_refuse_what_would_break_the_books(
     player: Player,
 ) -> None:
-    with without_lock():
+    with without_lock(8):
         succeeded, refusals = outcomes(at_once(8, lambda number: spend(player)))
 
     assert IntegrityError in refusals
@@ -80,7 +80,7 @@ def test_spending__control_without_the_lock__triggers_refuse_what_would_break_th
 def test_spending__control_without_lock_and_triggers__a_balance_is_spent_twice(
     player: Player,
 ) -> None:
-    with without_lock(), without_triggers():
+    with without_lock(8), without_triggers():
         succeeded, refusals = outcomes(at_once(8, lambda number: spend(player)))
 
     assert (succeeded, refusals) == (8, set())
@@ -108,7 +108,7 @@ def test_same_key__control_without_the_unique_index__posts_again(player: Player)
         (post,) = cursor.fetchone()
         cursor.execute(post.replace("ON CONFLICT (game_id, key) DO NOTHING", ""))
     try:
-        with without_lock(), without_triggers():
+        with without_lock(8), without_triggers():
             results = at_once(8, lambda number: spend(player, key="once"))
         assert len({r.id for r in results if isinstance(r, ledger.Posting)}) > 1
     finally:
@@ -168,7 +168,7 @@ def test_items__control_without_lock_and_triggers__a_stack_is_used_twice(player:
             game_id=player.game_id, player_id=player.pk, item="seeds", quantity=2
         )
 
-    with without_lock(), without_triggers():
+    with without_lock(8), without_triggers():
         succeeded, _ = outcomes(at_once(8, consume))
     assert Stack.objects.get(player=player).quantity > 10 - 2 * succeeded
     forget_the_broken_books()

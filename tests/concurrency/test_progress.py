@@ -15,7 +15,7 @@ from progress.services.save_rows import SaveState, Writer
 from store.models import Currency
 from tests.factories.accounts import GameFactory, PlayerFactory
 from tests.factories.progress import make_achievement, make_stat
-from tests.threads import at_once
+from tests.threads import Meeting, at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 THREADS = 32
@@ -81,16 +81,9 @@ def test_create__control__without_the_lock_the_bound_is_passed(
 ) -> None:
     settings.SAVE_MAX_SLOTS = 3
     monkeypatch.setattr(saves, "advisory_lock", lambda *_: None)
-    slow = save_rows.check_slots
-
-    def check_and_wait(player_id: UUID) -> None:
-        slow(player_id)
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_sleep(0.05)")
-
-    monkeypatch.setattr(saves, "check_slots", check_and_wait)
+    monkeypatch.setattr(saves, "check_slots", Meeting(16).after(save_rows.check_slots))
     at_once(16, lambda n: write(player, b"x", None, f"slot{n}"))
-    assert Save.objects.count() > 3
+    assert Save.objects.count() == 16
 
 
 def add(player: Any, times: int = 1) -> None:
@@ -110,6 +103,7 @@ def test_sum__control__without_the_lock_reports_are_lost(
 ) -> None:
     make_stat(player.game, "flowers")
     monkeypatch.setattr(stats, "advisory_lock", lambda *_: None)
+    monkeypatch.setattr(stats, "_read", Meeting(THREADS).after(stats._read))
     at_once(THREADS, lambda _: add(player, 5))
     assert StatValue.objects.get().value < THREADS * 5
 

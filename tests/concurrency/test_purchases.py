@@ -65,7 +65,7 @@ def test_limit__32_threads__exact(player: Player) -> None:
 
 def test_limit__control_without_the_lock__more_are_bought(player: Player) -> None:
     buy(player, "first")  # rows that are not there yet have their primary keys to guard them
-    with without_lock(), without_triggers():
+    with without_lock(2 * LIMIT), without_triggers():
         at_once(2 * LIMIT, lambda number: buy(player, number))
 
     assert Purchase.objects.count() > LIMIT

@@ -9,7 +9,15 @@ from django.test import RequestFactory
 from config import redis
 from config.api import gate
 from config.api.callers import Caller
-from config.api.gate import LocalLimits, limit_key, pass_gate, revocation_key, take, version_key
+from config.api.gate import (
+    LocalLimits,
+    give_back,
+    limit_key,
+    pass_gate,
+    revocation_key,
+    take,
+    version_key,
+)
 from config.api.problems import RateLimited, SessionRevoked
 from tests.fixtures.faults import redis_down
 from tests.threads import at_once
@@ -190,3 +198,53 @@ def test_local_limits__more_identities_than_it_keeps__stays_bounded() -> None:
         assert local.take(str(number), 1, 60) == 0.0
     assert len(local.buckets) == 10
     assert local.take("99", 1, 60) > 0
+
+
+def test_local_limits__limit_of_one__takes_its_first_use_at_any_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # (now + 600) - now is a hair more than 600 at one moment in a thousand.
+    moments = [1000 + number / 7 for number in range(10_000)]
+    assert any(moment + 600.0 - moment > 600.0 for moment in moments)
+    local = LocalLimits()
+    for number, moment in enumerate(moments):
+        monkeypatch.setattr("config.api.gate.time.monotonic", lambda moment=moment: moment)
+        assert local.take(str(number), 1, 600) == 0.0
+
+
+@pytest.mark.parametrize("redis_is_up", [True, False])
+def test_give_back__after_take__does_not_count(redis_is_up: bool) -> None:
+    def use() -> None:
+        who = str(uuid4())
+        for _ in range(5):
+            take("sign_in", who)
+            give_back("sign_in", who)
+        take("sign_in", who)
+        take("sign_in", who)
+        with pytest.raises(RateLimited):
+            take("sign_in", who)
+        give_back("sign_in", who)
+        take("sign_in", who)
+        with pytest.raises(RateLimited):
+            take("sign_in", who)
+        give_back("sign_in", str(uuid4()))  # of somebody who has nothing there
+
+    if redis_is_up:
+        use()
+    else:
+        with redis_down():
+            use()
+
+
+def test_give_back__many_threads__as_many_left_as_before() -> None:
+    who = str(uuid4())
+
+    def once(number: int) -> None:
+        take("player", who)
+        give_back("player", who)
+
+    assert at_once(8, once) == [None] * 8
+    for _ in range(10):
+        take("player", who)
+    with pytest.raises(RateLimited):
+        take("player", who)

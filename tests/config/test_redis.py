@@ -5,6 +5,7 @@ import redis as redis_py
 
 from config import redis
 from tests.fixtures.faults import redis_down
+from tests.threads import at_once
 
 ADD = redis.Script("return redis.call('INCRBY', KEYS[1], ARGV[1])")
 
@@ -44,3 +45,13 @@ def test_call__redis_down__away_and_not_asked_again_at_once() -> None:
     assert len(asked) == 1
     redis.call(ask, purpose="test")
     assert len(asked) == 2
+
+
+def test_round_trip__of_more_threads_than_the_pool_has_connections() -> None:
+    """Each has a connection of its own, which goes when the thread ends."""
+    pool = redis.client().connection_pool
+    assert pool.max_connections < 250
+    for _ in range(25):
+        answers = at_once(10, lambda _: redis.round_trip(("PING",)))
+        assert answers == [[b"PONG"]] * 10
+    redis.client().ping()

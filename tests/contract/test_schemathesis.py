@@ -14,7 +14,7 @@ from tests.contract.callers import World
 from tests.contract.live import brief_connections
 from tests.factories.accounts import SessionFactory, access_token
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
 
 CONFIG = """
 seed = 20261121

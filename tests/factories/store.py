@@ -10,9 +10,9 @@ from factory.django import DjangoModelFactory
 from accounts.models import Player
 from config.db import definitions
 from config.db.ids import uuid7
-from store.models import Currency, Grant, Item, Offer
-from store.services import grants
-from tests.factories.accounts import GameFactory
+from store.models import Campaign, Currency, Grant, Item, Offer
+from store.services import campaigns, grants
+from tests.factories.accounts import GameFactory, StaffUserFactory
 
 M = TypeVar("M", Currency, Item, Offer)
 
@@ -70,3 +70,25 @@ def give(
         items=items or {},
         **({"key": f"test:{uuid7()}", "reason": "test"} | options),
     )
+
+
+class CampaignFactory(DjangoModelFactory[Campaign]):
+    """A promotion campaign; give `contents`."""
+
+    class Meta:
+        model = Campaign
+
+    game = SubFactory(GameFactory)
+    key = Sequence(lambda n: f"campaign_{n}")
+    title = "Campaign"
+
+
+def codes_of(campaign: Campaign, count: int, **fields: Any) -> list[str]:
+    """New codes of a campaign, as they are printed."""
+    batch = campaigns.order_batch(
+        campaign=campaign, count=count, author=StaffUserFactory.create(), **fields
+    )
+    while campaigns.make_chunk(batch.pk):
+        pass
+    batch.refresh_from_db()
+    return [code for code, _ in campaigns.export(batch=batch)]

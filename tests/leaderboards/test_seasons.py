@@ -7,7 +7,7 @@ import pytest
 import time_machine
 from django.utils import timezone
 
-from leaderboards import calendar
+from config import calendar
 from leaderboards.boards import board_get
 from leaderboards.models import Entry, Season
 from leaderboards.services import boards, scores, seasons

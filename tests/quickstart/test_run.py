@@ -16,7 +16,7 @@ import pytest
 
 from config.quickstart.processes import free_port, started_at, wait_until
 
-pytestmark = pytest.mark.services
+pytestmark = [pytest.mark.services, pytest.mark.once]
 Start = Callable[..., subprocess.Popen[str]]
 
 

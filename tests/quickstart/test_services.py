@@ -19,7 +19,7 @@ from config.quickstart.processes import remembered, wait_until
 from config.quickstart.services import Services
 from tests.quickstart.conftest import gone
 
-pytestmark = pytest.mark.services
+pytestmark = [pytest.mark.services, pytest.mark.once]
 POSTGRES_ONLY = {"REDIS_URL": "redis://elsewhere", "CELERY_BROKER_URL": "amqp://elsewhere"}
 VALKEY_ONLY = {"DATABASE_URL": "postgres://elsewhere/db"}
 

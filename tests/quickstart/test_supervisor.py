@@ -13,7 +13,7 @@ from config.quickstart.processes import remembered, started_at, wait_until
 from config.quickstart.supervisor import Child, Supervisor
 from tests.quickstart.conftest import gone
 
-pytestmark = pytest.mark.services
+pytestmark = [pytest.mark.services, pytest.mark.once]
 
 # Starts a process of its own, as Celery's pool does, tells both ids, and waits for SIGTERM.
 PARENT = """

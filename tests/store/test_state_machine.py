@@ -1,6 +1,7 @@
 """Whatever happens in whatever order: the books balance, and a plain model agrees with them."""
 
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -12,21 +13,60 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from config.api.problems import Problem
 from store.catalogue import catalogue
-from store.errors import InsufficientFunds, InsufficientItems, LimitReached, StackLimit
-from store.models import Account, Transaction
-from store.services import grants, inventory, ledger, purchases, verification
+from store.errors import (
+    BalanceLimit,
+    InsufficientFunds,
+    InsufficientItems,
+    LimitReached,
+    StackLimit,
+)
+from store.models import Account, Balance, PlatformPurchase, Transaction
+from store.providers.base import WHOLE
+from store.services import (
+    campaigns,
+    granting,
+    grants,
+    inventory,
+    ledger,
+    purchases,
+    redemptions,
+    verification,
+)
 from tests.factories.accounts import PlayerFactory
+from tests.factories.store import CampaignFactory, OfferFactory
+from tests.fakes.platform import NAME, NOTICE, ORDER, Shelf, make_shelf
 from tests.store.conftest import Shop, balance_of, stack_of
 
 pytestmark = pytest.mark.django_db
 AMOUNTS = st.integers(1, 400)
 KEYS = st.sampled_from([f"key-{n}" for n in range(12)])
+WORDS = ["LOTUS", "MAPLE", "CEDAR"]
+PACK = {"currencies": {"petals": 70}, "items": {"seeds": 3}}
+
+
+@dataclass
+class Sold:
+    """A purchase at the platform, as it should be here: what was said last, and what was taken."""
+
+    said_at: int = -1
+    revoked: int = 0
+    is_granted: bool = False
+    taken: int = 0
+    taken_seeds: int = 0
+    short: int = 0
+
+    @property
+    def state(self) -> str:
+        if self.revoked == WHOLE:
+            return "revoked"
+        return "partially_revoked" if self.revoked else "granted"
 
 
 class Books(RuleBasedStateMachine):
     """One player's value beside a model of it: petals {paid, earned}, seeds and koi."""
 
     shop: Shop
+    shelf: Shelf
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,6 +76,7 @@ class Books(RuleBasedStateMachine):
         self.game_id: UUID = row.game_id
         self.paid, self.earned, self.seeds, self.koi = 0, 100, 0, 0
         self.done: dict[str, Any] = {}
+        self.sold: dict[str, Sold] = {}
 
     def petals(self, amount: int, mode: ledger.Mode, kind: Transaction.Kind, key: str) -> None:
         accounts = {"refund": Account.SINK_REFUND, "paid": Account.SOURCE_PURCHASE}
@@ -54,7 +95,13 @@ class Books(RuleBasedStateMachine):
         )
 
     def credit(self, amount: int, bucket: str) -> None:
-        amount = min(amount, 1000 - max(0, self.paid + self.earned))
+        self.put(min(amount, self.room()), bucket)
+
+    def room(self) -> int:
+        """Up to the maximum of petals; what was bought for money may be beyond it."""
+        return max(0, 1000 - max(0, self.paid + self.earned))
+
+    def put(self, amount: int, bucket: str) -> None:
         repaid = min(amount, max(0, -self.paid)) if bucket == "earned" else amount
         self.paid += repaid
         self.earned += amount - repaid
@@ -74,7 +121,7 @@ class Books(RuleBasedStateMachine):
         if is_new:
             self.done[f"grant {key}"] = row.pk
             self.credit(amount, "earned")
-            self.seeds = min(20, self.seeds + quantity)
+            self.seeds = max(self.seeds, min(20, self.seeds + quantity))
         assert self.done[f"grant {key}"] == row.pk
 
     @rule(amount=AMOUNTS, key=KEYS)
@@ -88,11 +135,86 @@ class Books(RuleBasedStateMachine):
     def refund(self, amount: int, key: str) -> None:
         if f"refund {key}" not in self.done:
             self.done[f"refund {key}"] = amount
-            paid = min(amount, max(0, self.paid))
-            earned = min(amount - paid, self.earned)
-            self.earned -= earned
-            self.paid -= amount - earned
+            self.take(amount)
         self.petals(self.done[f"refund {key}"], "refund", Transaction.Kind.REFUND, f"refund:{key}")
+
+    def take(self, amount: int) -> None:
+        """As refunds do: paid before earned, and then into debt."""
+        paid = min(amount, max(0, self.paid))
+        earned = min(amount - paid, self.earned)
+        self.earned -= earned
+        self.paid -= amount - earned
+
+    @rule(
+        name=st.sampled_from(["t1", "t2", "t3"]),
+        at=st.integers(0, 9),
+        revoked=st.sampled_from([0, 0, 33_333, 50_000, WHOLE]),
+        is_receipt=st.booleans(),
+    )
+    def hear_of_a_platform_purchase(
+        self, name: str, at: int, revoked: int, is_receipt: bool
+    ) -> None:
+        """Receipts, refunds, parts of refunds and their reversals: in any order, and again."""
+        name = f"{self.player_id}:{name}"
+        # Whose it is, the first news may not say: then nobody has it until the receipt comes.
+        is_claimed = is_receipt or name in self.sold
+        order = self.shelf.submit(self.player_id, name) if is_claimed else None
+        row = granting.apply(
+            platform=self.shelf.platform,
+            line=self.shelf.line(name, at, product="pack", revoked=revoked),
+            cause=ORDER if is_receipt else NOTICE,
+            order=order,
+        ).purchase
+        sold = self.sold.setdefault(name, Sold())
+        if at > sold.said_at:
+            sold.said_at, sold.revoked = at, revoked
+        elif at == sold.said_at:
+            sold.revoked = max(sold.revoked, revoked)
+        if is_claimed and not sold.is_granted and sold.revoked < WHOLE:
+            sold.is_granted = True
+            self.put(70, "paid")
+            self.seeds += 3
+        if sold.is_granted:
+            self.settle(sold)
+            assert row.state == sold.state
+        else:
+            assert row.state == ("revoked" if sold.revoked == WHOLE else "verified")
+
+    def settle(self, sold: Sold) -> None:
+        """Take what the platform took back in all, less what is taken already; or the reverse."""
+        petals = 70 * sold.revoked // WHOLE - sold.taken
+        seeds = 3 * sold.revoked // WHOLE - sold.taken_seeds - sold.short
+        moved = min(seeds, self.seeds)
+        if petals > 0:
+            self.take(petals)
+        else:
+            self.put(-petals, "paid")
+            moved = seeds + min(-seeds, sold.short)
+        self.seeds -= moved
+        sold.taken += petals
+        sold.taken_seeds += moved
+        sold.short += seeds - moved
+
+    @rule(word=st.sampled_from(WORDS))
+    def redeem(self, word: str) -> None:
+        """60 petals for each of two words, if they fit."""
+        expected: type[Problem] | None = None
+        redeemed = self.done.setdefault("redeemed", {})
+        if word not in redeemed:
+            if len(redeemed) == 2:
+                expected = LimitReached
+            elif self.room() < 60:
+                expected = BalanceLimit
+        with pytest.raises(expected) if expected else nullcontext():
+            found = redemptions.redeem(
+                game_id=self.game_id, player_id=self.player_id, typed=word, address="192.0.2.1"
+            )
+        if expected is None:
+            assert found.replayed is (word in redeemed)
+            if word not in redeemed:
+                redeemed[word] = found.id
+                self.put(60, "earned")
+            assert redeemed[word] == found.id
 
     @rule(quantity=st.integers(1, 3), key=KEYS)
     def buy_koi(self, quantity: int, key: str) -> None:
@@ -159,20 +281,36 @@ class Books(RuleBasedStateMachine):
         assert balance_of(self.player_id, "petals") == (self.paid, self.earned)
         assert stack_of(self.player_id, "seeds") == self.seeds
         assert stack_of(self.player_id, "koi") == self.koi
+        # Only refunds, which `take` models, go below zero, and are called a debt.
+        debts = Balance.objects.filter(player_id=self.player_id, in_debt=True)
+        assert debts.count() == (self.paid < 0)
         with connection.cursor() as cursor:
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
             cursor.execute("SET CONSTRAINTS ALL DEFERRED")
 
     def teardown(self) -> None:
         assert list(verification.verify(game_id=self.game_id)) == []
+        for row in PlatformPurchase.objects.filter(player_id=self.player_id):
+            assert (
+                row.reversals
+                == Transaction.objects.filter(
+                    player_id=self.player_id, key__regex=f"^purchase:{row.pk}:(revoke|regrant):"
+                ).count()
+            )
 
 
-def test_books__any_history__balance(shop: Shop) -> None:
-    machine = type("Books", (Books,), {"shop": shop})
+def test_books__any_history__balance(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    OfferFactory(game=shop.game, key="pack", contents=PACK, products={NAME: "pack"})
+    words = CampaignFactory(
+        game=shop.game, contents={"currencies": {"petals": 60}}, limit_per_player=2
+    )
+    campaigns.set_words(campaign=words, words=WORDS)
+    shelf = make_shelf(shop.game, monkeypatch)
+    machine = type("Books", (Books,), {"shop": shop, "shelf": shelf})
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=15,
+            max_examples=10,
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -71,6 +71,8 @@ def test_untouched_books__no_difference(history: Player, capsys: Any) -> None:
         ("DELETE FROM store_stack", "stacks are sums of movements"),
         ("UPDATE store_stackmovement SET quantity = 1", "stacks are sums of movements"),
         ("UPDATE store_offeruse SET quantity = 1", "limits count purchases"),
+        ("UPDATE store_offeruse SET period_quantity = 99", "limits count purchases"),
+        ("UPDATE store_offeruse SET last_at = '2020-01-01'", "limits count purchases"),
         ("DELETE FROM store_purchase", "limits count purchases"),
         ("UPDATE store_purchase SET price = '{\"petals\": 1}'", "purchases are in the ledger"),
         ("UPDATE store_purchase SET id = gen_random_uuid()", "purchases are in the ledger"),
