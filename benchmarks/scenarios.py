@@ -28,5 +28,7 @@ SCENARIOS = (
     Scenario("save_read_32k", "save read, 32 KB"),
     Scenario("save_write_32k", "save write, 32 KB", 1_200, 2_400),
     Scenario("purchase", "purchase", 1_200, 2_700),
+    # The design has no figure for it: a read of one's own like the profile.
+    Scenario("wallet_read", "wallet read", 4_500, 7_800),
     Scenario("events_100", "events, batches of 100 (events/s)", 40_000, 100_000, 100),
 )

@@ -137,6 +137,7 @@ def seed(players: int, out: Path) -> str:
             )
             lines.write(f"{token}\tdevice-{player}\t{secret_of[player]}\n")
     save_rows(game.pk, active)
+    first_purchases(game.pk, active)
     with connection.cursor() as cursor:
         cursor.execute("VACUUM (ANALYZE)")
     started = time.monotonic()
@@ -162,6 +163,15 @@ def save_rows(game_id: UUID, players: list[UUID]) -> None:
                 content_type="application/octet-stream",
                 precondition=Precondition(must_not_exist=True),
             )
+
+
+def first_purchases(game_id: UUID, players: list[UUID]) -> None:
+    """One purchase for each of `players`: the first one also gives the beginning balance and makes
+    the rows of balance, stack and limit, and is not what a game is busy with."""
+    from store.services import purchases
+
+    for player in players:
+        purchases.purchase(game_id=game_id, player_id=player, offer="seed", quantity=1, key="first")
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ SETTINGS = {
     "TRUSTED_PROXIES": "127.0.0.0/8",
     "LOG_LEVEL": "WARNING",
     "LOG_REQUESTS": "false",
+    "WEB_PIN_CORES": os.environ.get("WEB_PIN_CORES", "true"),
     "ACCESS_TOKEN_SECONDS": "86400",
     "REDIS_KEY_PREFIX": "ekbench",
     **{
@@ -102,8 +103,8 @@ def database_pid(url: str) -> int:
     """The postmaster, on this machine."""
     with psycopg.connect(_dsn(url)) as connection:
         row = connection.execute("SELECT pg_backend_pid()").fetchone()
-    assert row is not None
-    return parent_of(row[0])
+        assert row is not None
+        return parent_of(row[0])
 
 
 def redis_pid(url: str) -> int:
