@@ -32,6 +32,9 @@ test: install gates tests ## every gate and the whole suite, with coverage
 tests: install ## the test suite alone, with coverage and its limits
 	@$(BIN)/python -m config.quickstart.gates tests --jobs $(JOBS)
 
+tests-again: install ## the suite on other services than before: without coverage, and what is the same there
+	@$(BIN)/python -m config.quickstart.gates tests --jobs $(JOBS) --again
+
 gates: install ## every gate but the tests
 	@$(BIN)/python -m config.quickstart.gates all
 

@@ -1,6 +1,6 @@
 """The quality gates behind `make test`, each with its time, two at once.
 
-    python -m config.quickstart.gates quick | all | tests [--jobs N] | write-schema
+    python -m config.quickstart.gates quick | all | tests [--jobs N] [--again] | write-schema
 
 Services that the environment does not name are started for the gates that need them.
 """
@@ -201,15 +201,17 @@ def run_gates(gates: list[Gate], *, with_services: bool) -> int:
     return 1 if failures else 0
 
 
-def run_tests(jobs: int, arguments: list[str]) -> int:
-    """The whole suite with coverage, then its limits. pytest's summary is the last line."""
+def run_tests(jobs: int, arguments: list[str], *, again: bool) -> int:
+    """The whole suite with coverage, then its limits; `again`: on other services, without coverage
+    and what is the same on all of them. pytest's summary is the last line."""
     COVERAGE.parent.mkdir(parents=True, exist_ok=True)
     COVERAGE.unlink(missing_ok=True)
     workers = ["-n", str(jobs), "--dist", "worksteal"] if jobs else []
+    coverage = ["--cov", f"--cov-report=json:{COVERAGE}", "--cov-report=term:skip-covered"]
     command = [
-        *(PYTHON, "-m", "pytest", *workers, "--cov", f"--cov-report=json:{COVERAGE}"),
+        *(PYTHON, "-m", "pytest", *workers),
+        *(["-m", "not once"] if again else coverage),
         *(
-            "--cov-report=term:skip-covered",
             "--durations",
             "15",
             "--color",
@@ -228,7 +230,7 @@ def run_tests(jobs: int, arguments: list[str]) -> int:
                 summary = line.rstrip()
     from config.quickstart.coverage_gate import problems_in
 
-    problems = [] if process.returncode else problems_in(COVERAGE)
+    problems = [] if process.returncode or again else problems_in(COVERAGE)
     for problem in problems:
         print(f"coverage: {problem}")
     if summary:
@@ -240,11 +242,12 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="gates", description="The quality gates.")
     parser.add_argument("action", choices=["quick", "all", "tests", "write-schema"])
     parser.add_argument("--jobs", type=int, default=2, help="processes of pytest; 0: one")
+    parser.add_argument("--again", action="store_true", help="tests: on other services")
     options, rest = parser.parse_known_args(arguments)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     try:
         if options.action == "tests":
-            return run_tests(options.jobs, rest)
+            return run_tests(options.jobs, rest, again=options.again)
         if options.action == "write-schema":
             problem = generate_schema(SCHEMA, os.environ | {"DJANGO_ENV": "test"})
             print(problem or f"Wrote {SCHEMA.relative_to(ROOT)}")
