@@ -11,6 +11,8 @@ import pytest
 import redis as redis_py
 from django.conf import settings
 from django.db import connection
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from config import redis
 from leaderboards import index, tasks
@@ -43,6 +45,8 @@ def redis_proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
             password=url.password,
             socket_timeout=0.2,
             socket_connect_timeout=0.2,
+            # As the connections of config/redis.py: what waits between tries is not ours.
+            retry=Retry(NoBackoff(), 0),
         )
         with monkeypatch.context() as patch:
             patch.setattr(redis, "client", lambda: client)

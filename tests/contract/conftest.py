@@ -1,11 +1,13 @@
 """Games with content for the contract tests: two of them, the same in all but their slug."""
 
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings
+from pytest_django import DjangoDbBlocker
 
 from accounts.models import Game
 from accounts.services import game_files
@@ -13,6 +15,7 @@ from tests.contract.callers import World, new_world
 from tests.contract.operations import Owned
 from tests.factories.accounts import IdentityFactory, SanctionFactory, SessionFactory
 from tests.fixtures.api import PlayerClient
+from tests.fixtures.database import empty_database
 
 EXAMPLE = Path(settings.BASE_DIR) / "examples" / "lantern_garden.yaml"
 _numbers = itertools.count()
@@ -32,14 +35,24 @@ def far_limits(settings: Any) -> None:
     settings.RATE_LIMITS = dict.fromkeys(settings.RATE_LIMITS, (100000, 60))
 
 
-@pytest.fixture
-def game(db: None) -> Game:
-    return game_with_content()
+@pytest.fixture(scope="module")
+def applied_games(
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker
+) -> Iterator[tuple[Game, Game]]:
+    """Two games, applied once for all tests of a module: each of them takes back what it did."""
+    with django_db_blocker.unblock():
+        yield game_with_content(), game_with_content()
+        empty_database()
 
 
 @pytest.fixture
-def other_game(db: None) -> Game:
-    return game_with_content()
+def game(applied_games: tuple[Game, Game], db: None) -> Game:
+    return Game.objects.get(pk=applied_games[0].pk)
+
+
+@pytest.fixture
+def other_game(applied_games: tuple[Game, Game], db: None) -> Game:
+    return Game.objects.get(pk=applied_games[1].pk)
 
 
 @pytest.fixture
