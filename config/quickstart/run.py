@@ -163,6 +163,8 @@ class Run:
         worker = [
             *(*celery, "worker", "--queues", QUEUES, "--concurrency", "2"),
             *("--loglevel", "INFO", "--without-mingle", "--without-gossip"),
+            # RabbitMQ lets in only one of a name; another project may run on this machine.
+            *("--hostname", f"evenkeel-{self.port}@%h"),
         ]
         beat = [*celery, "beat", "--loglevel", "WARNING", "--pidfile", ""]
         return [

@@ -32,7 +32,7 @@ from tests.store.conftest import balance_of, stack_of
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.services]
 # Seconds until a worker of many processes got somewhere, on a machine that does much else.
-SOON = 40
+SOON = 240
 
 
 @dataclass(frozen=True)

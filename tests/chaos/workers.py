@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 from django.conf import settings
@@ -15,6 +16,7 @@ from django.db import connection
 
 from config.quickstart.layout import ROOT
 from config.quickstart.processes import group_alive, signal_group, spawn, wait_until
+from tests.fixtures.broker import queues
 
 # The class of the advisory locks that traps wait for; each trap has a number in it.
 LOCKS = 20_261_121
@@ -33,12 +35,6 @@ def addresses() -> dict[str, str]:
         "CELERY_BROKER_URL": settings.CELERY_BROKER_URL,
         "REDIS_KEY_PREFIX": settings.REDIS_KEY_PREFIX,
     }
-
-
-def queues() -> str:
-    """Those that this run's tasks are sent to."""
-    routed = {route["queue"] for route in settings.CELERY_TASK_ROUTES.values()}
-    return ",".join(sorted({settings.CELERY_TASK_DEFAULT_QUEUE, *routed}))
 
 
 class Worker:
@@ -62,8 +58,10 @@ def worker(
     celery = [sys.executable, "-m", "celery", "--app", f"tests.chaos.{app}"]
     process = spawn(
         [
-            *(*celery, "worker", "--queues", queues(), "--concurrency", str(processes)),
+            *(*celery, "worker", "--queues", ",".join(queues()), "--concurrency", str(processes)),
             *("--without-mingle", "--without-gossip", "--without-heartbeat"),
+            # RabbitMQ lets only one of a name in, on this machine and in other tests beside this.
+            *("--hostname", f"{uuid4().hex}@%h"),
         ],
         log=tmp_path / f"{app}.log",
         env={**addresses(), **environment},
