@@ -38,9 +38,6 @@ class Opened(NamedTuple):
 
 SESSION_COLUMNS = """id, game_id, player_id, method, generation, refreshed_at, expires_at,
     revoked_for, device, place, platform, app_version, created_at, last_used_at"""
-SESSION_VALUES = """%(session)s::uuid, %(game)s::uuid, player_id, %(method)s::text, 1,
-    %(now)s::timestamptz, %(expires)s::timestamptz, '', %(device)s::text, %(place)s::text,
-    %(platform)s::text, %(app_version)s::text, %(now)s::timestamptz, %(now)s::timestamptz"""
 
 
 def hash_device_secret(secret: str) -> str:
@@ -49,7 +46,7 @@ def hash_device_secret(secret: str) -> str:
 
 
 def session_parameters(game_id: UUID, method: str, client: Client, now: datetime) -> dict[str, Any]:
-    """A new session: the parameters of `SESSION_VALUES`."""
+    """What every new session is written with."""
     return {
         "game": game_id,
         "method": method,

@@ -1,10 +1,12 @@
 """Making players, and changing their profiles."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
+import msgspec
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F
 from psycopg import errors as postgres
@@ -14,11 +16,12 @@ from accounts.errors import NameExhausted
 from accounts.metrics import PLAYERS_CREATED
 from accounts.models import Player
 from accounts.selectors import PlayerProfile
-from accounts.services.opening import SESSION_COLUMNS, SESSION_VALUES, Client
+from accounts.services.opening import SESSION_COLUMNS, Client
 from config import hooks
 from config.api.preconditions import Precondition
 from config.api.problems import NotFound, VersionConflict
 from config.db.ids import uuid7
+from config.db.together import Together
 
 T = TypeVar("T")
 NAME_ONCE = "accounts_player_name_once"
@@ -30,42 +33,89 @@ class Created(NamedTuple):
     session_id: UUID
 
 
-# One statement makes identity, player and session. The identity comes first: where it is taken,
-# nothing else is written. Its foreign key is checked at the commit.
+class _Newcomer(msgspec.Struct, frozen=True):
+    """A player to be made, and the session that is opened with it."""
+
+    player: UUID
+    identity: UUID
+    game: UUID
+    method: str
+    subject: str
+    secret: str
+    name: str
+    name_key: str
+    tag: int
+    locale: str
+    country: str
+    timezone: str
+    is_guest: bool
+    session: UUID
+    now: datetime
+    expires: datetime
+    device: str
+    place: str
+    platform: str
+    app_version: str
+
+
+# One statement makes identity, player and session of all who come at the same moment, in the order
+# of their identities, so that two such statements wait in one order. The identity comes first:
+# where it is taken, nothing else is written. Its foreign key is checked at the commit.
 CREATE = f"""
-WITH identity AS (
+WITH asked AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%(newcomers)s::json) AS a (
+        player uuid, identity uuid, game uuid, method text, subject text, secret text, name text,
+        name_key text, tag smallint, locale text, country text, timezone text, is_guest boolean,
+        session uuid, now timestamptz, expires timestamptz, device text, place text, platform text,
+        app_version text)
+), claimed AS (
     INSERT INTO accounts_identity (id, game_id, player_id, method, subject, secret, created_at)
-    VALUES (%(identity)s::uuid, %(game)s::uuid, %(player)s::uuid, %(method)s::text,
-            %(subject)s::text, %(secret)s::text, %(now)s::timestamptz)
+    SELECT identity, game, player, method, subject, secret, now FROM asked
     ON CONFLICT (game_id, method, subject) DO NOTHING
-    RETURNING player_id
-), player AS (
+    RETURNING player_id AS player
+), newcomer AS MATERIALIZED (
+    SELECT asked.* FROM asked JOIN claimed USING (player)
+), made AS (
     INSERT INTO accounts_player (id, game_id, display_name, name_key, tag, avatar, locale, country,
         timezone, marketing_consent, analytics_consent, is_tester, is_guest, version, created_at,
         last_seen_at)
-    SELECT player_id, %(game)s::uuid, %(name)s::text, %(name_key)s::text, %(tag)s::smallint, '',
-           %(locale)s::text, %(country)s::text, %(timezone)s::text, false, false, false,
-           %(is_guest)s::boolean, 1, %(now)s::timestamptz, %(now)s::timestamptz
-    FROM identity
-    RETURNING id AS player_id
+    SELECT player, game, name, name_key, tag, '', locale, country, timezone, false, false, false,
+           is_guest, 1, now, now
+    FROM newcomer
 ), opened AS (
     INSERT INTO accounts_session ({SESSION_COLUMNS})
-    SELECT {SESSION_VALUES}
-    FROM player
-    RETURNING player_id
+    SELECT session, game, player, method, 1, now, expires, '', device, place, platform,
+           app_version, now, now
+    FROM newcomer
 )
-SELECT analytics_record_for(%(game)s::uuid, opened.player_id, false, false, %(platform)s::text,
-        %(country)s::text, %(app_version)s::text, 'player_created',
-        jsonb_build_object('method', %(method)s::text, 'platform', %(platform)s::text,
-                           'app_version', %(app_version)s::text, 'country', %(country)s::text),
-        NULL, %(now)s::timestamptz),
-       analytics_record_for(%(game)s::uuid, opened.player_id, false, false, %(platform)s::text,
-        %(country)s::text, %(app_version)s::text, 'session_start',
-        jsonb_build_object('method', %(method)s::text, 'platform', %(platform)s::text,
-                           'app_version', %(app_version)s::text),
-        %(session)s::uuid, %(now)s::timestamptz)
-FROM opened
+SELECT player,
+       analytics_record_for(game, player, false, false, platform, country, app_version,
+           'player_created',
+           jsonb_build_object('method', method, 'platform', platform,
+                              'app_version', app_version, 'country', country),
+           NULL, now),
+       analytics_record_for(game, player, false, false, platform, country, app_version,
+           'session_start',
+           jsonb_build_object('method', method, 'platform', platform, 'app_version', app_version),
+           session, now)
+FROM newcomer
 """  # noqa: S608 (constants of this package)
+
+
+def _make_all(newcomers: Sequence[_Newcomer]) -> list[bool]:
+    """Which of them were made; the others' identities belong to somebody."""
+    ordered = sorted(newcomers, key=_identity)
+    with connection.cursor() as cursor:
+        cursor.execute(CREATE, {"newcomers": msgspec.json.encode(ordered).decode()})
+        made = {row[0] for row in cursor.fetchall()}
+    return [newcomer.player in made for newcomer in newcomers]
+
+
+def _identity(newcomer: _Newcomer) -> tuple[int, str, str]:
+    return newcomer.game.int, newcomer.method, newcomer.subject
+
+
+_together = Together(_make_all, once=_identity)
 
 
 def create_guest(
@@ -116,10 +166,7 @@ def _create(
     }
 
     def write(name: str, tag: int) -> bool:
-        values = fixed | {"name": name, "name_key": names.name_key(name), "tag": tag}
-        with connection.cursor() as cursor:
-            cursor.execute(CREATE, values)
-            made = cursor.fetchone() is not None
+        made = _together.ask(_Newcomer(**fixed, name=name, name_key=names.name_key(name), tag=tag))
         if made and hooks.has_after("player_created"):
             hooks.run_after("player_created", game_id=str(game_id), player_id=str(fixed["player"]))
         return made

@@ -11,11 +11,11 @@ from django.db import DataError, OperationalError, connection, transaction
 from django.utils import timezone
 from psycopg.errors import DeadlockDetected, LockNotAvailable
 
-from accounts import selectors
+from accounts import names, selectors
 from accounts.errors import InvalidCredentials, PlayerBanned
 from accounts.models import Game, Player, Session
-from accounts.services import sign_in
-from accounts.services.opening import Client, Opened, hash_device_secret
+from accounts.services import players, sign_in
+from accounts.services.opening import Client, Opened, hash_device_secret, session_parameters
 from analytics.models import Event
 from config.api.problems import NotFound
 from config.db.together import Together
@@ -57,6 +57,53 @@ def test_own_players__one_statement__each_sees_their_own(game: Game, statements:
     assert found[:4] == [player.pk for player in players]
     assert [type(answer) for answer in found[4:]] == [NotFound, NotFound]
     assert statements == [6]
+
+
+def newcomer(game: Game, device: str) -> Callable[[], players.Created | None]:
+    client = Client(platform="android")
+    return lambda: players.create_guest(
+        parameters=session_parameters(game.pk, "device", client, timezone.now()),
+        device_id=device,
+        secret=hash_device_secret(SECRET),
+        client=client,
+    )
+
+
+def test_newcomers__one_statement__each_is_made_once(game: Game, statements: list[int]) -> None:
+    devices = ["device-1", "device-2", "device-3", "device-2"]
+
+    made = together(players._together, [newcomer(game, device) for device in devices])
+
+    assert sorted(statements) == [1, 3], "a device that comes twice is not in one statement"
+    assert [isinstance(each, players.Created) for each in made].count(True) == 3
+    assert made.count(None) == 1
+    for created in made:
+        if isinstance(created, players.Created):
+            session = Session.objects.get(pk=created.session_id)
+            assert session.player_id == created.player.id
+            assert Player.objects.get(pk=session.player_id).display_name
+    assert Player.objects.count() == Session.objects.count() == 3
+    assert Event.objects.filter(name="player_created").count() == 3
+    assert Event.objects.filter(name="session_start").count() == 3
+
+
+def test_newcomers__of_one_name__only_the_second_gets_another(
+    game: Game, statements: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = ["Fern", "Fern", "Moss", "Reed"]
+    monkeypatch.setattr(names, "guest_name", lambda: named.pop(0))
+    monkeypatch.setattr(names, "random_tag", lambda: 7)
+
+    made = together(players._together, [newcomer(game, f"device-{n}") for n in range(3)])
+
+    assert statements[:4] == [3, 1, 1, 1], "who is not to blame is made all the same"
+    assert sorted(
+        each.player.display_name for each in made if isinstance(each, players.Created)
+    ) == [
+        "Fern",
+        "Moss",
+        "Reed",
+    ]
 
 
 def test_sign_ins__one_statement__each_gets_what_is_due(game: Game, statements: list[int]) -> None:
