@@ -57,8 +57,9 @@ class _Found(NamedTuple):
 
 
 # One statement for all attempts that come at the same moment, in the order of their identities, so
-# that two such statements lock in one order. Each identity is looked up by its index, whatever
-# PostgreSQL thinks of the number of rows.
+# that two such statements lock in one order. Identities and players are looked up by their indexes,
+# whatever PostgreSQL thinks of the number of rows: joined in the plain way, who was seen last was
+# found by reading all players.
 OPEN = f"""
 WITH asked AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(attempts)s::json) AS a (
@@ -69,7 +70,7 @@ WITH asked AS MATERIALIZED (
     FROM asked a CROSS JOIN LATERAL (
         SELECT p.id AS player_id, p.display_name, p.tag, p.avatar, p.locale, p.country,
                p.timezone, p.is_guest, p.is_tester, p.created_at, p.blocked_until,
-               p.analytics_consent, i.secret = a.secret AS knows_secret
+               p.analytics_consent, p.last_seen_at, i.secret = a.secret AS knows_secret
         FROM accounts_identity i JOIN accounts_player p ON p.id = i.player_id
         WHERE i.game_id = a.game AND i.method = a.method AND i.subject = a.subject
         LIMIT 1
@@ -81,13 +82,17 @@ WITH asked AS MATERIALIZED (
            app_version, now, now
     FROM found WHERE knows_secret AND (blocked_until IS NULL OR blocked_until <= now)
     RETURNING id AS session
+), stale AS (
+    SELECT array_agg(p.id) AS players
+    FROM found JOIN opened USING (session) CROSS JOIN LATERAL (
+        SELECT id FROM accounts_player WHERE id = found.player_id
+        LIMIT 1
+        FOR NO KEY UPDATE SKIP LOCKED
+    ) p
+    WHERE found.last_seen_at < statement_timestamp() - interval '1 hour'
 ), seen AS (
     UPDATE accounts_player SET last_seen_at = statement_timestamp()
-    WHERE id IN (
-        SELECT p.id
-        FROM found JOIN opened USING (session) JOIN accounts_player p ON p.id = found.player_id
-        WHERE p.last_seen_at < statement_timestamp() - interval '1 hour'
-        FOR NO KEY UPDATE OF p SKIP LOCKED)
+    WHERE id = ANY ((SELECT players FROM stale)::uuid[])
 )
 SELECT player_id, display_name, tag, avatar, locale, country, timezone, is_guest, is_tester,
        created_at, knows_secret, blocked_until, opened.session IS NOT NULL, found.session,

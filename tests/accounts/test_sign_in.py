@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import jwt
+import msgspec
 import pytest
 from django.conf import LazySettings
 from django.db import IntegrityError, connection
@@ -15,12 +16,13 @@ from accounts import names, passwords
 from accounts.errors import InvalidCredentials, NameExhausted
 from accounts.models import Game, Identity, Player, Session
 from accounts.services import sanctions, sign_in
-from accounts.services.opening import Client
+from accounts.services.opening import Client, session_parameters
 from accounts.views import place_of
 from config import hooks
 from config.hooks import HookRefused
 from tests.factories.accounts import SECRET, GameFactory, IdentityFactory, PlayerFactory
 from tests.fixtures.api import ApiClient, assert_problem, game_client_of
+from tests.plans import scans
 
 pytestmark = pytest.mark.django_db
 DEVICE = {"method": "device", "device_id": "device-0001", "device_secret": SECRET}
@@ -187,6 +189,28 @@ def test_blocked_without_a_sanction__still_answers_clearly(game_client: ApiClien
     Player.objects.update(blocked_until=timezone.now() + timedelta(days=1))
     problem = assert_problem(game_client.post("/v1/sessions", DEVICE), 403, "player_banned")
     assert problem["ends_at"] is None
+
+
+def test_sign_in__among_many_players__reads_no_table(game: Game) -> None:
+    """3,000 who were all seen just now: PostgreSQL would rather look for those who were not."""
+    players = Player.objects.bulk_create(
+        Player(game=game, display_name=f"P{n}", name_key=f"p{n}", tag=n) for n in range(3000)
+    )
+    Identity.objects.bulk_create(
+        Identity(game=game, player=player, method="device", subject=f"device-{player.pk}")
+        for player in players
+    )
+    attempt = sign_in._Attempt(
+        subject="device",
+        secret="",
+        **session_parameters(game.pk, "device", Client(), timezone.now()),
+    )
+    values = {"attempts": msgspec.json.encode([attempt]).decode()}
+
+    found = scans(sign_in.OPEN, values, analyzed="accounts_player, accounts_identity")
+
+    assert ("Index Scan", "accounts_player", "accounts_player_pkey") in found
+    assert [scan for scan in found if scan[0] == "Seq Scan" and scan[1] == "accounts_player"] == []
 
 
 def test_last_seen__is_kept_to_the_hour(game_client: ApiClient) -> None:

@@ -1,7 +1,5 @@
 """One search leads to everything, through indexes."""
 
-import json
-from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -15,6 +13,7 @@ from store.models import Order, PlatformPurchase, Transaction
 from store.services import ownership
 from tests.factories.store import give
 from tests.fakes.platform import Shelf
+from tests.plans import scans
 from tests.store.test_admin import signed_in
 from tests.store.test_orders import other, player, shelf
 from tests.store.test_receipts_admin import text_of, url_of
@@ -80,24 +79,7 @@ def test_lists__search_by_the_platforms_id(shelf: Shelf, player: Player) -> None
 
 # Indexes
 
-
-def nodes(plan: Any) -> Iterator[Any]:
-    yield plan
-    for part in plan.get("Plans", ()):
-        yield from nodes(part)
-
-
-def scans(query: str, values: Any) -> list[tuple[str, str, str]]:
-    """(kind, table, index) of each scan that PostgreSQL plans for the query."""
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE store_platformpurchase, store_order")
-        cursor.execute(f"EXPLAIN (FORMAT JSON) {query}", values)
-        plan = json.loads(json.dumps(cursor.fetchone()[0]))[0]["Plan"]
-    return [
-        (node["Node Type"], node.get("Relation Name", ""), node.get("Index Name", ""))
-        for node in nodes(plan)
-        if "Scan" in node["Node Type"]
-    ]
+TABLES = "store_platformpurchase, store_order"
 
 
 @pytest.fixture
@@ -134,7 +116,7 @@ def many(shelf: Shelf, player: Player) -> None:
 
 def test_indexes__serve_every_search_and_list(many: None, shelf: Shelf) -> None:
     values = {"term": "t500", "limit": 50}
-    by_number = scans(lookup.BY_PLATFORMS_ID, values)
+    by_number = scans(lookup.BY_PLATFORMS_ID, values, analyzed=TABLES)
     assert {index for _, table, index in by_number if table} == {
         "store_platformpurchase_once",
         "store_platformpurchase_series",
@@ -148,7 +130,7 @@ def test_indexes__serve_every_search_and_list(many: None, shelf: Shelf) -> None:
     }
     for index, rows in lists.items():
         sql, params = rows.order_by("pk")[:50].query.sql_with_params()
-        plan = scans(sql, params)
+        plan = scans(sql, params, analyzed=TABLES)
         assert {found for _, _, found in plan if found} == {index}
         assert "Seq Scan" not in {kind for kind, _, _ in plan}
 
