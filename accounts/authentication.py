@@ -8,6 +8,7 @@ read again, so that a revoked key ends with the commit that revokes it.
 import ipaddress
 import time
 from datetime import datetime
+from functools import lru_cache
 from threading import Lock
 from typing import Any, cast
 from uuid import UUID
@@ -64,6 +65,7 @@ def authenticate(request: HttpRequest) -> Caller:
     return msgspec.structs.replace(caller, limit_id=address)
 
 
+@lru_cache(4096)
 def limited_address(address: str) -> str:
     """Whose limit an address counts in: itself, or its /64 (one customer) for IPv6."""
     try:

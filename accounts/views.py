@@ -2,6 +2,7 @@
 
 import hashlib
 import ipaddress
+from functools import lru_cache
 from typing import Any, cast
 from uuid import UUID
 from zoneinfo import available_timezones
@@ -76,6 +77,7 @@ def client_of(request: ApiRequest, body: ClientFields) -> Client:
     )
 
 
+@lru_cache(4096)
 def place_of(address: str) -> str:
     """The network of an address (IPv4 /24, IPv6 /48): enough to recognise, too little to find."""
     try:

@@ -65,14 +65,21 @@ class TrustedProxies:
             return address
         for hop in reversed(str(meta.get("HTTP_X_FORWARDED_FOR", "")).split(",")):
             hop = hop.strip()
-            try:
-                ipaddress.ip_address(hop)
-            except ValueError:
+            if not _is_address(hop):
                 break
             address = hop
             if not self.trusts(hop):
                 break
         return address
+
+
+@lru_cache(4096)
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 class RequestMiddleware:

@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import islice
 from typing import Any, TypeVar, cast
 
@@ -28,6 +29,7 @@ PAUSE_SECONDS = 1.0
 _away_until = 0.0
 
 
+@cache
 def client() -> "redis.Redis":
     """The redis-py client of this process (thread-safe, with its connection pool)."""
     return cast("redis.Redis", get_redis_connection("default"))

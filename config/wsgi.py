@@ -1,6 +1,8 @@
 """The WSGI application: `config.wsgi:application`."""
 
+import gc
 import os
+from importlib import import_module
 
 from django.core.wsgi import get_wsgi_application
 
@@ -13,3 +15,9 @@ from config import cores  # noqa: E402
 
 if settings.WEB_PIN_CORES:
     cores.pin()
+
+# Nobody's request shall be the one that loads the views. What is loaded stays for ever: the garbage
+# collector need not look at it again.
+import_module(settings.ROOT_URLCONF)
+gc.collect()
+gc.freeze()
