@@ -160,8 +160,9 @@ class Run:
 
     def children(self, environment: dict[str, str]) -> list[Child]:
         celery = [sys.executable, "-m", "celery", "--app", "config"]
+        # Players wait for the web server, and nobody for a job: it comes first.
         worker = [
-            *(*celery, "worker", "--queues", QUEUES, "--concurrency", "2"),
+            *("nice", "-n", "10", *celery, "worker", "--queues", QUEUES, "--concurrency", "2"),
             *("--loglevel", "INFO", "--without-mingle", "--without-gossip"),
             # RabbitMQ lets in only one of a name; another project may run on this machine.
             *("--hostname", f"evenkeel-{self.port}@%h"),

@@ -25,6 +25,8 @@ log = structlog.get_logger(__name__)
 # A worker that was killed in the middle is followed by another after this time.
 LEASE = timedelta(minutes=5)
 GIVE_UP = timedelta(hours=24)
+# The longest pause between two tries: at first, for so long, and then.
+SOON, SOON_FOR, LATER = timedelta(minutes=2), timedelta(minutes=30), timedelta(hours=1)
 # A platform that answers every other time still gets everybody what they paid for: a row of 20
 # failures is one in a million then, and soon complete where nothing works.
 FAILURES_IN_A_ROW = 20
@@ -80,13 +82,16 @@ def platform_for(game_id: UUID, provider: str) -> Platform:
 def next_attempt(attempts: int, first: datetime, error: Exception) -> datetime | None:
     """When to try again after the `attempts`-th failure; None when it is time to give up.
 
-    Doubling from 5 s to 1 h with full jitter, later where the platform asks for it. What was not
-    asked at all is never given up.
+    Doubling from 5 s to 2 minutes with full jitter, and after half an hour to 1 h; later where the
+    platform asks for it. What was not asked at all is never given up.
     """
     now = timezone.now()
     if now - first >= GIVE_UP and not isinstance(error, PutOffError):
         return None
-    wait = backoff(attempts)
+    # Somebody waits for what was bought. A platform where nothing works is kept from all of them
+    # by its breaker; one that answers now and then has answered all by the end of this time.
+    longest = LATER if now - first >= SOON_FOR else SOON
+    wait = backoff(attempts, longest=longest)
     if isinstance(error, TryAgainError) and error.after is not None:
         least = timedelta(seconds=min(error.after, GIVE_UP.total_seconds()))
         # A platform that asks everybody to wait ten seconds is not asked by all in the eleventh.
