@@ -28,7 +28,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=16)
     parser.add_argument("--name", help="of the files in benchmarks/results")
     chosen = parser.parse_args()
     known = {scenario.name for scenario in SCENARIOS}

@@ -189,7 +189,7 @@ class Run:
                 *(sys.executable, "-m", "granian", "--interface", "wsgi"),
                 *("--host", "127.0.0.1", "--port", str(self.port)),
                 *("--workers", os.environ.get("WEB_WORKERS") or "2"),
-                *("--blocking-threads", os.environ.get("WEB_THREADS") or "8", application),
+                *("--blocking-threads", os.environ.get("WEB_THREADS") or "16", application),
             ]
         raise QuickstartError(f"WEB_SERVER is {server!r}; it has to be gunicorn or granian")
 

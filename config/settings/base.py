@@ -548,7 +548,7 @@ SENTRY_DSN = env.text("SENTRY_DSN", "", secret=True, doc="where errors are repor
 PORT = env.number("PORT", 8000, doc="port of the web server")
 WEB_SERVER = env.text("WEB_SERVER", "gunicorn", doc="gunicorn or granian")
 WEB_WORKERS = env.number("WEB_WORKERS", 2, doc="web processes")
-WEB_THREADS = env.number("WEB_THREADS", 8, doc="threads of each web process")
+WEB_THREADS = env.number("WEB_THREADS", 16, doc="threads of each web process")
 WEB_PIN_CORES = env.flag(
     "WEB_PIN_CORES",
     False,
