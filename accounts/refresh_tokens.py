@@ -19,14 +19,22 @@ _LENGTH = 16 + 4 + 32
 
 
 @cache
-def _key(secret: str) -> bytes:
-    return hmac.digest(secret.encode(), b"evenkeel refresh tokens 1", sha256)
+def _keyed(secret: str) -> hmac.HMAC:
+    return hmac.new(
+        hmac.digest(secret.encode(), b"evenkeel refresh tokens 1", sha256), digestmod=sha256
+    )
+
+
+def _mac(secret: str, named: bytes) -> bytes:
+    mac = _keyed(secret).copy()
+    mac.update(named)
+    return mac.digest()
 
 
 def make_refresh_token(session_id: UUID, generation: int) -> str:
     """The refresh token of a session's generation."""
     named = session_id.bytes + generation.to_bytes(4, "big")
-    mac = hmac.digest(_key(settings.SECRET_KEY), named, sha256)
+    mac = _mac(settings.SECRET_KEY, named)
     return PREFIX + base64.urlsafe_b64encode(named + mac).decode().rstrip("=")
 
 
@@ -43,6 +51,6 @@ def read_refresh_token(token: str) -> tuple[UUID, int] | None:
         return None
     named, mac = data[:20], data[20:]
     for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS):
-        if hmac.compare_digest(hmac.digest(_key(secret), named, sha256), mac):
+        if hmac.compare_digest(_mac(secret, named), mac):
             return UUID(bytes=named[:16]), int.from_bytes(named[16:], "big")
     return None
