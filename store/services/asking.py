@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 LEASE = timedelta(minutes=5)
 GIVE_UP = timedelta(hours=24)
 # The longest pause between two tries: at first, for so long, and then.
-SOON, SOON_FOR, LATER = timedelta(minutes=2), timedelta(minutes=30), timedelta(hours=1)
+SOON, SOON_FOR, LATER = timedelta(minutes=1), timedelta(minutes=30), timedelta(hours=1)
 # A platform that answers every other time still gets everybody what they paid for: a row of 20
 # failures is one in a million then, and soon complete where nothing works.
 FAILURES_IN_A_ROW = 20
@@ -82,7 +82,7 @@ def platform_for(game_id: UUID, provider: str) -> Platform:
 def next_attempt(attempts: int, first: datetime, error: Exception) -> datetime | None:
     """When to try again after the `attempts`-th failure; None when it is time to give up.
 
-    Doubling from 5 s to 2 minutes with full jitter, and after half an hour to 1 h; later where the
+    Doubling from 5 s to 1 minute with full jitter, and after half an hour to 1 h; later where the
     platform asks for it. What was not asked at all is never given up.
     """
     now = timezone.now()

@@ -1,5 +1,6 @@
 """Receipts, from the inbox to their end."""
 
+import random
 from datetime import timedelta
 from typing import Any
 
@@ -468,6 +469,23 @@ def test_trouble__platform_names_a_time__it_is_obeyed(shelf: Shelf, player: Play
     order = shelf.process(shelf.submit(player))
 
     assert order.next_attempt_at > timezone.now() + timedelta(seconds=590)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "attempts", "longest"),
+    [(0, 1, 10), (0, 3, 40), (0, 20, 60), (29, 40, 60), (31, 40, 3600)],
+)
+def test_trouble__longest_pause__a_minute_at_first_and_later_an_hour(
+    monkeypatch: pytest.MonkeyPatch, minutes: int, attempts: int, longest: int
+) -> None:
+    monkeypatch.setattr(random, "uniform", lambda least, most: most)
+    now = timezone.now()
+    first = now - timedelta(minutes=minutes)
+
+    at = asking.next_attempt(attempts, first, TryAgainError("platform_unavailable"))
+
+    assert at is not None
+    assert abs((at - now).total_seconds() - longest) < 1
 
 
 def test_trouble__for_a_day__dead(shelf: Shelf, player: Player) -> None:
