@@ -65,9 +65,12 @@ WITH asked AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(attempts)s::json) AS a (
         session uuid, game uuid, method text, subject text, secret text, now timestamptz,
         expires timestamptz, device text, place text, platform text, app_version text)
+), commit AS MATERIALIZED (
+    SELECT set_config('synchronous_commit', coalesce(%(commit)s::text, setting), true)
+    FROM current_setting('synchronous_commit') AS setting
 ), found AS (
     SELECT a.*, known.*
-    FROM asked a CROSS JOIN LATERAL (
+    FROM commit, asked a CROSS JOIN LATERAL (
         SELECT p.id AS player_id, p.display_name, p.tag, p.avatar, p.locale, p.country,
                p.timezone, p.is_guest, p.is_tester, p.created_at, p.blocked_until,
                p.analytics_consent, p.last_seen_at, i.secret = a.secret AS knows_secret
@@ -222,12 +225,25 @@ def _open(
 def _open_all(attempts: Sequence[_Attempt]) -> list[_Found | None]:
     ordered = sorted(attempts, key=lambda a: (a.game.int, a.method, a.subject))
     with connection.cursor() as cursor:
-        cursor.execute(OPEN, {"attempts": msgspec.json.encode(ordered).decode()})
+        cursor.execute(
+            OPEN,
+            {
+                "attempts": msgspec.json.encode(ordered).decode(),
+                "commit": "off" if _may_be_forgotten(attempts) else None,
+            },
+        )
         found = {
             row[13]: _Found(PlayerProfile.of(row[:10]), row[10], row[11], row[12])
             for row in cursor.fetchall()
         }
     return [found.get(attempt.session) for attempt in attempts]
+
+
+def _may_be_forgotten(attempts: Sequence[_Attempt]) -> bool:
+    """Whether losing these sessions with the machine's power is nothing to anybody: a guest's game
+    signs in again by itself (docs/adr/0080-a-guests-sign-in-does-not-wait-for-the-disk.md)."""
+    guests = all(attempt.method == Identity.Method.DEVICE for attempt in attempts)
+    return guests and not connection.in_atomic_block
 
 
 _together = Together(_open_all)

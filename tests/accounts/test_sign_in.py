@@ -205,7 +205,7 @@ def test_sign_in__among_many_players__reads_no_table(game: Game) -> None:
         secret="",
         **session_parameters(game.pk, "device", Client(), timezone.now()),
     )
-    values = {"attempts": msgspec.json.encode([attempt]).decode()}
+    values = {"attempts": msgspec.json.encode([attempt]).decode(), "commit": None}
 
     found = scans(sign_in.OPEN, values, analyzed="accounts_player, accounts_identity")
 

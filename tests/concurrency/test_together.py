@@ -1,6 +1,6 @@
 """What several players do at the same moment is one statement, and still each one's own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -153,6 +153,57 @@ def test_sign_ins__one_statement__each_gets_what_is_due(game: Game, statements: 
     assert all(rows[one.session_id].player_id == one.player.id for one in opened)
     assert rows[opened[1].session_id].device == "device-0"
     assert Event.objects.filter(name="session_start").count() == 3
+
+
+@pytest.fixture
+def commits() -> Iterator[Callable[[], list[str]]]:
+    """How each new session's commit waits for the disk."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """CREATE TABLE test_commit (how text);
+               CREATE FUNCTION note_commit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+               INSERT INTO test_commit VALUES (current_setting('synchronous_commit'));
+               RETURN NULL; END $$;
+               CREATE TRIGGER note_commit AFTER INSERT ON accounts_session
+               FOR EACH ROW EXECUTE FUNCTION note_commit();
+               SET synchronous_commit = on"""
+        )
+
+        def found() -> list[str]:
+            cursor.execute("DELETE FROM test_commit RETURNING how")
+            return [how for (how,) in cursor.fetchall()]
+
+        yield found
+        cursor.execute(
+            "DROP TABLE test_commit; DROP FUNCTION note_commit CASCADE; RESET synchronous_commit"
+        )
+
+
+def test_commit__only_of_guests_who_sign_in_again__does_not_wait(
+    game: Game, commits: Callable[[], list[str]]
+) -> None:
+    """docs/adr/0080-a-guests-sign-in-does-not-wait-for-the-disk.md"""
+
+    def enter() -> Opened:
+        return sign_in.with_device(
+            game_id=game.pk,
+            device_id="device-1",
+            device_secret=SECRET,
+            create=True,
+            client=Client(),
+        )
+
+    enter()
+    assert commits() == ["on"], "a new player"
+    enter()
+    assert commits() == ["off"]
+    with transaction.atomic():
+        enter()
+        assert commits() == ["on"], "the caller's commit is not ours"
+    email = {"email": "robin@example.com", "password": "a quiet lake at dawn"}
+    sign_in.register(game_id=game.pk, display_name=None, client=Client(), **email)
+    sign_in.with_email(game_id=game.pk, client=Client(), **email)
+    assert commits() == ["on", "on"]
 
 
 def test_scores__one_statement_but_for_those_of_one_entry(
