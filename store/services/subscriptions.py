@@ -43,8 +43,10 @@ def locked(purchase: PlatformPurchase, line: Verified) -> tuple[Row | None, bool
         Row.objects.bulk_create([made], ignore_conflicts=True)
     elif purchase.kind != Kind.SUBSCRIPTION:
         return None, False
-    rows = Row.objects.select_for_update(of=("self",)).select_related("purchase")
-    found = rows.filter(**unique).first()
+    # Without its purchase: a join finds nothing where that changed while we waited for the lock.
+    found = Row.objects.select_for_update(of=("self",)).filter(**unique).first()
+    if found is not None and found.purchase_id == purchase.pk:
+        found.purchase = purchase
     return found, made is not None and found is not None and found.pk == made.pk
 
 
