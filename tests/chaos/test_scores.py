@@ -18,6 +18,7 @@ from config import redis
 from leaderboards import index, tasks
 from leaderboards.models import Entry, Submission
 from leaderboards.order import split, unpack
+from leaderboards.ranking import position_of
 from leaderboards.services import seasons
 from tests.chaos.proxy import Proxy
 from tests.factories.accounts import PlayerFactory
@@ -103,9 +104,9 @@ def assert_exact(season_id: UUID) -> None:
     found = index.page(season_id, start=None, backward=False, limit=1000)
     assert found is not None
     entries = Entry.objects.order_by("order_key", "achieved_at", "player_id")
-    assert [unpack(member).player_id for member in split(found.members)] == list(
-        entries.values_list("player_id", flat=True)
-    )
+    assert [unpack(member) for member in split(found.members)] == [
+        position_of(entry) for entry in entries
+    ]
 
 
 def recover(season_id: UUID) -> None:
@@ -135,6 +136,26 @@ def test_redis_cut_off__and_back_while_scores_are_written(game: Any, redis_proxy
     assert_exact(season.id)
 
 
+def test_redis_cut_off__control_without_the_reconciler__ranks_stay_wrong(
+    game: Any, redis_proxy: Proxy
+) -> None:
+    season = seasons.current(board_of(game, key="harvest", keep="last"))
+
+    def disturb(wait_for: Any) -> None:
+        wait_for(25)
+        redis_proxy.cut()
+        # Until the last score: none that comes after could heal what was lost.
+        wait_for(PLAYERS * SCORES - 25)
+
+    assert write_while(players_of(game), disturb) == []
+    redis_proxy.restore()
+    redis.forget_failure()
+    with pytest.raises(AssertionError):
+        assert_exact(season.id)
+    recover(season.id)
+    assert_exact(season.id)
+
+
 def test_redis_emptied__while_scores_are_written(game: Any, redis_proxy: Proxy) -> None:
     season = seasons.current(board_of(game, key="harvest", keep="last"))
     players = players_of(game)
@@ -150,6 +171,21 @@ def test_redis_emptied__while_scores_are_written(game: Any, redis_proxy: Proxy) 
     assert write_while(players, disturb) == []
     recover(season.id)
     assert_exact(season.id)
+
+
+def test_redis_emptied__control_without_the_reconciler__no_index(
+    game: Any, redis_proxy: Proxy
+) -> None:
+    """What comes after the loss does not make an index that lacks what came before."""
+    season = seasons.current(board_of(game, key="harvest", keep="last"))
+
+    def disturb(wait_for: Any) -> None:
+        wait_for(40)
+        forget_redis()
+
+    assert write_while(players_of(game), disturb) == []
+    with pytest.raises(index.NotReady):
+        assert_exact(season.id)
 
 
 def test_redis_silent__costs_a_bounded_time(game: Any, redis_proxy: Proxy) -> None:
@@ -168,8 +204,11 @@ def test_redis_silent__costs_a_bounded_time(game: Any, redis_proxy: Proxy) -> No
     assert ~unpack(found.members).order_key == 2
 
 
-def test_postgresql_cut_off__a_score_that_is_sent_again_counts_once(game: Any) -> None:
-    """A lost answer is sent again with its key until it is answered: sums show any repetition."""
+def sum_while_cut_off(game: Any, *, has_key: bool) -> list[int]:
+    """What each player has after `SCORES` scores of 1, each sent until its answer comes in.
+
+    PostgreSQL is cut off now and then, and now and then an answer is lost on its way.
+    """
     board_of(game, key="harvest", keep="sum")
     players = players_of(game)
     target = connection.settings_dict
@@ -182,20 +221,32 @@ def test_postgresql_cut_off__a_score_that_is_sent_again_counts_once(game: Any) -
                 if number == 0 and turn % 6 == 3:
                     proxy.cut()
                     proxy.restore()
-                send_until_answered(players[number], f"{number}-{turn}", unanswered)
+                key = {"idempotency_key": f"{number}-{turn}"} if has_key else {}
+                send_until_answered(players[number], key, unanswered)
+                if turn % 6 == 5:
+                    send_until_answered(players[number], key, unanswered)
 
         for result in at_once(PLAYERS, act, timeout=120):
             if isinstance(result, Exception):
                 raise result
     assert unanswered, "no request was hit: the test proves nothing"
     assert set(unanswered) <= {503}
-    assert [entry.score for entry in Entry.objects.all()] == [SCORES] * PLAYERS
+    return [entry.score for entry in Entry.objects.all()]
+
+
+def test_postgresql_cut_off__a_score_that_is_sent_again_counts_once(game: Any) -> None:
+    """A lost answer is sent again with its key until it is answered: sums show any repetition."""
+    assert sum_while_cut_off(game, has_key=True) == [SCORES] * PLAYERS
     assert Submission.objects.filter(verdict="accepted").count() == PLAYERS * SCORES
 
 
-def send_until_answered(client: ApiClient, key: str, unanswered: list[int]) -> None:
+def test_postgresql_cut_off__control_without_a_key__counts_again(game: Any) -> None:
+    assert min(sum_while_cut_off(game, has_key=False)) > SCORES
+
+
+def send_until_answered(client: ApiClient, key: dict[str, str], unanswered: list[int]) -> None:
     for _ in range(100):
-        answer = client.post(f"{PATH}/scores", {"score": 1}, idempotency_key=key)
+        answer = client.post(f"{PATH}/scores", {"score": 1}, **key)
         if answer.status_code == 201:
             return
         unanswered.append(answer.status_code)
