@@ -115,14 +115,13 @@ class NotificationViewSet(ApiViewSet):
         # Taken before the signature is checked, which costs the most, and given back where it was
         # good: what platforms send is never limited, however much comes at once from an address.
         sender = limited_address(request.client_ip)
-        gate.take("notices_refused", sender)
-        body = read_body(request, settings.MAX_BODY_BYTES)
-        try:
+        with gate.count_misses(
+            ("notices_refused", sender),
+            # What can't be checked just now is sent again.
+            is_miss=lambda error: not isinstance(error, errors.NotificationNotReadable),
+        ):
+            body = read_body(request, settings.MAX_BODY_BYTES)
             stored = notices.receive(provider=provider, headers=request.headers, body=body)
-        except errors.NotificationNotReadable:
-            gate.give_back("notices_refused", sender)
-            raise
-        gate.give_back("notices_refused", sender)
         if stored is not None:
             hasten(tasks.process_notice, str(stored))
         return HttpResponse(status=200)

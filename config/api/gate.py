@@ -12,7 +12,8 @@ revocations are rebuilt from PostgreSQL before anyone passes.
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -184,14 +185,38 @@ def take(name: str, who: str) -> None:
 
 
 def give_back(name: str, who: str) -> None:
-    """Uncount one use that `take` counted. Take before an attempt and give back when it was good:
-    then only bad ones count, and nothing is tried once the limit is reached."""
+    """Uncount one use that `take` counted."""
     count, seconds = settings.RATE_LIMITS[name]
     command = GIVE_BACK.command([limit_key(name, who)], [seconds * 1000 / count])
     try:
         redis.call(lambda _: redis.round_trip(command, scripts=(GIVE_BACK,)), purpose="limit")
     except redis.RedisAway:
         local_limits.give_back(f"{name}:{who}", seconds / count)
+
+
+@contextmanager
+def count_misses(
+    *uses: tuple[str, str], is_miss: Callable[[Exception], bool]
+) -> Generator[None, None, None]:
+    """Count one use of each limit, given as (name, who), if what is done within is a miss.
+
+    `is_miss` tells whether an exception is one; without an exception it never is. All are taken
+    before, so that nothing is tried once a limit is reached: then `RateLimited` is raised.
+    """
+    for name, who in uses:
+        take(name, who)
+    try:
+        yield
+    except Exception as error:
+        if not is_miss(error):
+            _give_all_back(uses)
+        raise
+    _give_all_back(uses)
+
+
+def _give_all_back(uses: Sequence[tuple[str, str]]) -> None:
+    for name, who in uses:
+        give_back(name, who)
 
 
 def _refusal(name: str, retry_seconds: float) -> RateLimited:

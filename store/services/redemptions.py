@@ -45,23 +45,19 @@ def redeem(
     `LimitReached`, `BalanceLimit`, `StackLimit`, `RateLimited`; then nothing has changed.
     """
     counted = (("code_misses", str(player_id)), ("code_misses_address", address))
-    for limit, who in counted:
-        gate.take(limit, who)
-    try:
-        redeemed = _redeem(game_id, player_id, typed, session_id)
-    except Problem as refusal:
-        REDEMPTIONS.labels(refusal.code).inc()
-        if not isinstance(refusal, CodeInvalid):
-            _give_back(counted)
-        raise
-    REDEMPTIONS.labels("replayed" if redeemed.replayed else "redeemed").inc()
-    _give_back(counted)
+    with gate.count_misses(*counted, is_miss=_is_miss):
+        try:
+            redeemed = _redeem(game_id, player_id, typed, session_id)
+        except Problem as refusal:
+            REDEMPTIONS.labels(refusal.code).inc()
+            raise
+        REDEMPTIONS.labels("replayed" if redeemed.replayed else "redeemed").inc()
     return redeemed
 
 
-def _give_back(counted: tuple[tuple[str, str], ...]) -> None:
-    for limit, who in counted:
-        gate.give_back(limit, who)
+def _is_miss(error: Exception) -> bool:
+    """Whatever else a code was refused for, it exists; of what broke off, nobody knows."""
+    return isinstance(error, CodeInvalid) or not isinstance(error, Problem)
 
 
 def _redeem(game_id: UUID, player_id: UUID, typed: str, session_id: UUID | None) -> Redeemed:

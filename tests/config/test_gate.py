@@ -11,6 +11,7 @@ from config.api import gate
 from config.api.callers import Caller
 from config.api.gate import (
     LocalLimits,
+    count_misses,
     give_back,
     limit_key,
     pass_gate,
@@ -248,3 +249,40 @@ def test_give_back__many_threads__as_many_left_as_before() -> None:
         take("player", who)
     with pytest.raises(RateLimited):
         take("player", who)
+
+
+class Miss(Exception):  # noqa: N818 (it is no mistake)
+    """What a limit counts."""
+
+
+def attempt(who: str, error: Exception | None = None) -> None:
+    uses = (("sign_in", who), ("scores", who))
+    with count_misses(*uses, is_miss=lambda error: isinstance(error, Miss)):
+        if error is not None:
+            raise error
+
+
+@pytest.mark.parametrize("redis_is_up", [True, False])
+def test_count_misses__only_misses_count_and_nothing_is_tried_past_a_limit(
+    redis_is_up: bool,
+) -> None:
+    def use() -> None:
+        who = str(uuid4())
+        for _ in range(5):
+            attempt(who)
+            with pytest.raises(LookupError):
+                attempt(who, LookupError())
+        for _ in range(2):
+            with pytest.raises(Miss):
+                attempt(who, Miss())
+        with pytest.raises(RateLimited):
+            attempt(who)
+        take("scores", who)  # the second limit has counted the misses, and nothing else
+        with pytest.raises(RateLimited):
+            take("scores", who)
+
+    if redis_is_up:
+        use()
+    else:
+        with redis_down():
+            use()
