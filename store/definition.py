@@ -16,11 +16,8 @@ from store.models import Currency, Item, Offer, Storefront
 from store.rules import Surroundings, mistakes
 from store.services import content, shoppers
 from store.shapes import (
-    ContentsFile,
     CurrencyFile,
     ItemFile,
-    Moment,
-    Name,
     OfferFile,
     StoreFile,
     entry_of,
@@ -28,10 +25,8 @@ from store.shapes import (
     plain,
 )
 
-__all__ = ["ContentsFile", "Moment", "Name"]
 
-
-def _read(section: str, data: list[Any], kind: type[Any], report: Report) -> list[Any]:
+def read_entries(section: str, data: list[Any], kind: type[Any], report: Report) -> list[Any]:
     """(place, entry) of what is well formed; mistakes are reported."""
     entries: list[Any] = []
     for index, raw in enumerate(data):
@@ -46,7 +41,7 @@ def _read(section: str, data: list[Any], kind: type[Any], report: Report) -> lis
     return entries
 
 
-def _compare(
+def compare(
     section: str,
     wanted: Mapping[str, dict[str, Any]],
     rows: Iterable[Any],
@@ -65,14 +60,12 @@ def _apply(model: type[Model], game: Game, writes: dict[str, dict[str, Any]]) ->
     return lambda: content.write(model=model, game_id=game.pk, writes=writes)
 
 
-def _known(section: str, model: Any, game: Game, report: Report) -> set[str]:
-    """Keys that an offer may name: the file's, or the database's where the file has none."""
+def known_keys(section: str, model: Any, game: Game, report: Report) -> set[str]:
+    """The keys of a section that others may name: the file's, or those of `model`'s active rows
+    where the file has no such section."""
     if section in report.keys:
         return report.keys[section]
     return set(model.objects.filter(game=game, is_active=True).values_list("key", flat=True))
-
-
-_exported = plain
 
 
 def _bundles(game: Game, report: Report) -> dict[str, Contents]:
@@ -96,15 +89,15 @@ class _Section:
     def around(self, game: Game, entries: list[Any], report: Report) -> Surroundings:
         """What the entries may name."""
         return Surroundings(
-            currencies=_known("currencies", Currency, game, report),
-            items=_known("items", Item, game, report),
-            offers=_known("offers", Offer, game, report),
+            currencies=known_keys("currencies", Currency, game, report),
+            items=known_keys("items", Item, game, report),
+            offers=known_keys("offers", Offer, game, report),
             bundles=_bundles(game, report),
             segments=shoppers.segment_names(),
         )
 
     def plan(self, game: Game, data: list[Any], report: Report) -> Callable[[], None]:
-        entries = _read(self.name, data, self.kind, report)
+        entries = read_entries(self.name, data, self.kind, report)
         report.keys[self.name] = {entry.key for _, entry in entries}
         around = self.around(game, entries, report)
         for index, entry in entries:
@@ -112,7 +105,7 @@ class _Section:
                 report.error(f"/{self.name}/{index}{pointer}", message)
         wanted = {entry.key: {**fields_of(entry), "is_active": True} for _, entry in entries}
         rows = self.model.objects.filter(game=game)
-        writes = _compare(self.name, wanted, rows, getattr(settings, self.most), report)
+        writes = compare(self.name, wanted, rows, getattr(settings, self.most), report)
         return _apply(self.model, game, writes)
 
     def export(self, game: Game) -> list[dict[str, Any]]:

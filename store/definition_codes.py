@@ -14,9 +14,10 @@ from accounts.models import Game
 from config.api.parsing import INT64_MAX
 from config.api.wire import Input, Key, utc
 from store import codes
-from store.definition import ContentsFile, Moment, Name, _compare, _exported, _known, _read
+from store.definition import compare, known_keys, read_entries
 from store.models import MAX_WORD, Campaign, Code, Currency, GrantThreshold, Item
 from store.services import campaigns, content
+from store.shapes import ContentsFile, Moment, Name, plain
 
 MANY = 1_000_000_000
 Word = Annotated[str, msgspec.Meta(min_length=4, max_length=MAX_WORD)]
@@ -70,9 +71,9 @@ class CampaignsSection:
     order = 35
 
     def plan(self, game: Game, data: list[Any], report: Report) -> Callable[[], None]:
-        entries = _read(self.name, data, CampaignFile, report)
-        currencies = _known("currencies", Currency, game, report)
-        items = _known("items", Item, game, report)
+        entries = read_entries(self.name, data, CampaignFile, report)
+        currencies = known_keys("currencies", Currency, game, report)
+        items = known_keys("items", Item, game, report)
         forms: dict[str | None, str] = {}
         rows = {row.key: row for row in Campaign.objects.filter(game=game)}
         words = _words(list(rows.values()))
@@ -91,7 +92,7 @@ class CampaignsSection:
                 changed_words[entry.key] = entry.words
                 if row is not None:
                     report.change("changed", self.name, entry.key, "words")
-        writes = _compare(
+        writes = compare(
             self.name,
             {entry.key: self._fields(entry) for _, entry in entries},
             rows.values(),
@@ -126,7 +127,7 @@ class CampaignsSection:
     def export(self, game: Game) -> list[dict[str, Any]]:
         rows = list(Campaign.objects.filter(game=game, is_active=True).order_by("id"))
         words = _words(rows)
-        return [_exported(file_of(row, words[row.pk])) for row in rows]
+        return [plain(file_of(row, words[row.pk])) for row in rows]
 
 
 def _words(rows: list[Campaign]) -> dict[UUID, list[str]]:
@@ -172,11 +173,11 @@ class GrantThresholdsSection:
 
     def plan(self, game: Game, data: list[Any], report: Report) -> Callable[[], None]:
         known = {
-            "currencies": _known("currencies", Currency, game, report),
-            "items": _known("items", Item, game, report),
+            "currencies": known_keys("currencies", Currency, game, report),
+            "items": known_keys("items", Item, game, report),
         }
         wanted: dict[tuple[str, str], int] = {}
-        for index, entry in _read(self.name, data, ThresholdFile, report):
+        for index, entry in read_entries(self.name, data, ThresholdFile, report):
             pointer = f"/{self.name}/{index}"
             if (entry.currency is None) == (entry.item is None):
                 report.error(pointer, "A threshold is of a currency or of an item")
