@@ -5,10 +5,11 @@
         roles = {"view": EVERYONE, "change": MAKERS, "add": MAKERS}
 
 Tables that grow with play are never counted: `BigTableAdmin` shows PostgreSQL's estimate, or counts
-up to a bound. Rows of players are found by the player's id, name or e-mail (`PlayerSearchMixin`).
+up to a bound. A filter that no index serves looks through their newest rows. Rows of players are
+found by the player's id, name or e-mail (`PlayerSearchMixin`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -17,11 +18,13 @@ from uuid import UUID
 
 import structlog
 from auditlog.models import LogEntry
+from django.contrib import admin, messages
 from django.core.paginator import Paginator
 from django.db import connection, models, transaction
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin
+from unfold.views import ChangeList
 
 from accounts.models import Player
 from accounts.roles import ADMINS, EVERYONE, MAKERS, Roles, may
@@ -30,6 +33,7 @@ from config.db import definitions
 
 log = structlog.get_logger(__name__)
 COUNT_TO = 1_000
+LOOK_THROUGH = 50_000
 PANEL_TEMPLATE = "admin/accounts/player/panel.html"
 
 
@@ -104,13 +108,57 @@ class ReadOnlyAdmin(RoleAdmin):
         return False
 
 
-class BigTableAdmin(ReadOnlyAdmin):
-    """A table that grows with play: read-only, never counted whole, newest first by its key."""
+class NewestChangeList(ChangeList):  # type: ignore[misc]
+    """Filters the newest `LOOK_THROUGH` rows where no index finds what a filter asks for: of a
+    value that few or no rows have, a page would read the whole table."""
 
+    def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> "QuerySet[Any]":
+        rows: QuerySet[Any] = super().get_queryset(request, *args, **kwargs)
+        asked = {name: values[-1] for name, values in self.get_filters_params().items()}
+        if self.query or not asked or self._has_index(asked):
+            return rows
+        newest = self.model._default_manager.order_by("-pk").values_list("pk", flat=True)
+        oldest = newest[LOOK_THROUGH - 1 : LOOK_THROUGH].first()
+        if oldest is None:
+            return rows
+        if request.method == "GET":
+            messages.info(request, f"Only the newest {LOOK_THROUGH:,} were looked through")
+        return rows.filter(pk__gte=oldest)
+
+    def _has_index(self, asked: Mapping[str, str]) -> bool:
+        return any(
+            all(name in asked and value in (None, asked[name]) for name, value in known.items())
+            for known in self.model_admin.indexed_filters
+        )
+
+
+class BigTableAdmin(ReadOnlyAdmin):
+    """A table that grows with play: read-only, never counted whole, newest first by its key.
+
+    indexed_filters   parameters of filters that an index serves; None is any value
+    """
+
+    indexed_filters: ClassVar[Sequence[Mapping[str, str | None]]] = ()
     paginator = EstimatedPaginator
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     ordering = ("-pk",)
     list_select_related: ClassVar[Any] = True
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return NewestChangeList
+
+
+def by_known(field_name: str, values: Iterable[str]) -> tuple[str, type[admin.FieldListFilter]]:
+    """A list filter with these values to choose from. To find those that a table has, Django would
+    read all of it for each page."""
+
+    class KnownValues(admin.AllValuesFieldListFilter):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.lookup_choices: Any = sorted(values)
+
+    return field_name, KnownValues
 
 
 class GameContentAdmin(RoleAdmin):
@@ -179,8 +227,8 @@ class PlayerSearchMixin:
 
     def _exact(self, name: str, term: str) -> Q:
         """A match of one field; none where the term can't be a value of it."""
-        column = self.model._meta.get_field(name)
-        if isinstance(column, models.UUIDField):
+        column: Any = self.model._meta.get_field(name)
+        if isinstance(getattr(column, "target_field", column), models.UUIDField):
             try:
                 return Q(**{name: UUID(term)})
             except ValueError:

@@ -8,8 +8,9 @@ from django.http import HttpRequest
 from django.utils import timezone
 from unfold.decorators import action
 
-from accounts.backoffice import BigTableAdmin
+from accounts.backoffice import BigTableAdmin, by_known
 from accounts.roles import ADMINS
+from config import hooks
 from config.models import HookCall
 from config.tasks import run_due_hooks
 
@@ -18,7 +19,7 @@ from config.tasks import run_due_hooks
 class HookCallAdmin(BigTableAdmin):
     roles: ClassVar = {"view": ADMINS}
     list_display = ("hook", "listener", "state", "attempts", "next_attempt_at", "created_at")
-    list_filter = ("state", "hook")
+    list_filter = ("state", by_known("hook", hooks.POINTS))
     actions = ("try_again",)
 
     @action(description="Try again now", permissions=["view"])

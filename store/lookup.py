@@ -5,11 +5,13 @@ Each look-up is served by an index, also where the tables are large: tests hold 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Model
+from django.db.models import Model, Q
 
 from accounts.models import Game, Player
 from accounts.selectors import find_players
@@ -106,6 +108,19 @@ def platforms_ids(term: str) -> list[UUID]:
     with connection.cursor() as cursor:
         cursor.execute(BY_PLATFORMS_ID, {"term": id_of(term), "limit": AT_MOST})
         return [row[0] for row in cursor.fetchall()]
+
+
+def series_of(term: str) -> Q | None:
+    """Which subscriptions a platform knows by this number or token, by their unique key; None
+    where it is no number of a platform."""
+    bought = PlatformPurchase.objects.filter(pk__in=platforms_ids(term) if term else [])
+    keys = set(
+        bought.exclude(original_id="").values_list(
+            "provider", "environment", "app_id", "original_id"
+        )
+    )
+    names = ("provider", "environment", "app_id", "original_id")
+    return reduce(or_, (Q(**dict(zip(names, key, strict=True))) for key in keys)) if keys else None
 
 
 def _by_platform(term: str) -> Iterator[Hit]:

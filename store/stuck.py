@@ -100,7 +100,7 @@ def sections() -> list[Section]:
             "Money was taken; grant or refuse each on its page.",
             held_back().select_related("player"),
             "store_platformpurchase",
-            "?state__exact=quarantined&environment=production",
+            "?state__exact=quarantined&environment=production&decision__exact=",
             _purchase,
             can_retry=False,
         ),

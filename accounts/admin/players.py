@@ -210,7 +210,7 @@ class SessionAdmin(PlayerSearchMixin, BigTableAdmin):
     roles: ClassVar[Roles] = {"view": HELPERS}
     also_search = ("id",)
     list_display = ("id", "player", "device", "platform", "last_used_at", "state")
-    list_filter = ("method", "platform")
+    list_filter = ("method",)
     list_select_related = ("player",)
 
     @display(

@@ -18,7 +18,7 @@ from django.http import HttpRequest, HttpResponse
 from unfold.decorators import action, display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from accounts.backoffice import ReadOnlyAdmin, RoleAdmin, audit
+from accounts.backoffice import BigTableAdmin, RoleAdmin, audit
 from accounts.confirmation import Confirmation, confirm
 from accounts.models import StaffUser
 from accounts.roles import ADMINS, Roles
@@ -108,7 +108,7 @@ class StaffUserAdmin(RoleAdmin, UserAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(LogEntry)
-class AuditAdmin(ReadOnlyAdmin, LogEntryAdminMixin):
+class AuditAdmin(BigTableAdmin, LogEntryAdminMixin):
     """Every change that staff made."""
 
     roles: ClassVar[Roles] = {"view": ADMINS}
@@ -121,4 +121,3 @@ class AuditAdmin(ReadOnlyAdmin, LogEntryAdminMixin):
         (None, {"fields": ("created", "user_url", "resource_url")}),
         ("Changes", {"fields": ("action", "msg")}),
     )
-    show_full_result_count = False

@@ -76,6 +76,7 @@ class GrantRequestAdmin(PlayerSearchMixin, BigTableAdmin):
     search_help_text = "Request's id; player's id, name, name#1234 or e-mail"
     list_display = ("id", "player", "what", "reason", "requester", "standing", "created_at")
     list_filter = ("state", "game")
+    indexed_filters = ({"state__exact": "waiting"},)
     list_select_related = ("player", "requester")
     fields = (
         ("player", "game"),

@@ -159,6 +159,7 @@ class RedemptionAdmin(PlayerSearchMixin, BigTableAdmin):
     search_help_text = "Redemption's (grant's) id; player's id, name, name#1234 or e-mail"
     list_display = ("id", "player", "campaign", "code", "created_at")
     list_filter = ("campaign",)
+    indexed_filters = ({"campaign__id__exact": None}, {"code__id__exact": None})
     list_select_related = ("player", "campaign", "code")
     fields = ("id", "game", "player", "campaign", "code", "created_at")
 

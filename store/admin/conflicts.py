@@ -70,6 +70,7 @@ class OwnerConflictAdmin(PlayerSearchMixin, BigTableAdmin):
     also_search = ("purchase_id",)
     list_display = ("id", "owner", "claimant", "product", "state", "created_at")
     list_filter = ("state",)
+    indexed_filters = ({"state__exact": "open"},)
     list_select_related = ("claimant", "purchase__player")
     fields = ("purchase", "owner", "claimant", "order", "state", "decided_by", "decided_at")
     actions_detail = ("keep", "move")

@@ -11,7 +11,14 @@ from django.shortcuts import redirect
 from django.urls import URLPattern, path
 from unfold.decorators import action, display
 
-from accounts.backoffice import BigTableAdmin, Panel, PanelsMixin, PlayerSearchMixin, audit
+from accounts.backoffice import (
+    BigTableAdmin,
+    Panel,
+    PanelsMixin,
+    PlayerSearchMixin,
+    audit,
+    by_known,
+)
 from accounts.confirmation import Confirmation, confirm
 from accounts.roles import EVERYONE, HELPERS, Roles, may
 from config.hooks import hasten
@@ -20,6 +27,8 @@ from store.admin.conflicts import ReasonForm, claim_of, decide_conflict
 from store.admin.finding import FindView
 from store.admin.stuck import StuckView
 from store.models import PlatformPurchase
+from store.providers.base import Environment
+from store.providers.registry import PROVIDERS
 from store.services import decisions, granting
 
 State = PlatformPurchase.State
@@ -39,7 +48,19 @@ class PlatformPurchaseAdmin(PanelsMixin, PlayerSearchMixin, BigTableAdmin):
     roles: ClassVar[Roles] = {"view": EVERYONE, "decide": HELPERS}
     search_help_text = "Purchase's id; platform's transaction or order; player's id, name, e-mail"
     list_display = ("id", "player", "product", "standing", "code", "cost", "platform", "created_at")
-    list_filter = ("state", "told", "decision", "provider", "environment", "is_unbound", "game")
+    list_filter = (
+        "state",
+        "told",
+        "decision",
+        by_known("provider", PROVIDERS),
+        by_known("environment", Environment),
+        "is_unbound",
+        "game",
+    )
+    indexed_filters = (
+        {"state__exact": "quarantined", "environment": "production", "decision__exact": ""},
+        {"told__exact": "failed"},
+    )
     list_select_related = ("player",)
     change_form_outer_before_template = "admin/store/purchase.html"
     change_form_outer_after_template = None

@@ -15,11 +15,13 @@ from accounts.backoffice import (
     Panel,
     PanelsMixin,
     PlayerSearchMixin,
+    by_known,
 )
 from accounts.confirmation import Confirmation, confirm
 from accounts.roles import EVERYONE, HELPERS, Roles, may
 from store import explanations, panels, purchase_page, stuck
 from store.models import Order, PlatformApp, PlatformNotice, PlatformPurchase, PurchaseStep
+from store.providers.registry import PROVIDERS
 
 
 @admin.register(PlatformApp)
@@ -38,7 +40,8 @@ class OrderAdmin(PanelsMixin, PlayerSearchMixin, BigTableAdmin):
     also_search = ("id",)
     search_help_text = "Order's id; player's id, name, name#1234 or e-mail"
     list_display = ("id", "player", "provider", "product", "state", "code", "created_at")
-    list_filter = ("state", "provider", "game")
+    list_filter = ("state", by_known("provider", PROVIDERS), "game")
+    indexed_filters = ({"state__exact": "dead"},)
     list_select_related = ("player",)
     fields = (
         "id",
@@ -121,8 +124,10 @@ class PlatformNoticeAdmin(BigTableAdmin):
 
     roles: ClassVar[Roles] = {"view": EVERYONE, "again": HELPERS}
     list_display = ("notice_id", "provider", "kind", "app_id", "state", "created_at")
-    list_filter = ("state", "provider")
-    search_fields = ("=notice_id",)
+    list_filter = ("state", by_known("provider", PROVIDERS))
+    indexed_filters = ({"state__exact": "dead"},)
+    search_fields = ("notice_id",)
+    search_help_text = "Platform's id of the notification"
     fields = (
         "id",
         "provider",
@@ -137,6 +142,15 @@ class PlatformNoticeAdmin(BigTableAdmin):
         "created_at",
     )
     actions = ("process_again",)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: "QuerySet[Any]", search_term: str
+    ) -> tuple["QuerySet[Any]", bool]:
+        """Exact, with the provider, by which the index begins."""
+        term = search_term.strip().replace("\0", "")
+        if not term:
+            return queryset, False
+        return queryset.filter(provider__in=list(PROVIDERS), notice_id=term), False
 
     def has_again_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return may(request.user, "again", self.roles)

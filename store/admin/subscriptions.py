@@ -9,11 +9,20 @@ from django.http import HttpRequest
 from django.utils import timezone
 from unfold.decorators import action, display
 
-from accounts.backoffice import BigTableAdmin, Panel, PanelsMixin, PlayerSearchMixin, audit
+from accounts.backoffice import (
+    BigTableAdmin,
+    Panel,
+    PanelsMixin,
+    PlayerSearchMixin,
+    audit,
+    by_known,
+)
 from accounts.roles import EVERYONE, HELPERS, Roles, may
 from config.hooks import hasten
-from store import subscription_panels, subscription_selectors, tasks
+from store import lookup, subscription_panels, subscription_selectors, tasks
 from store.models import Subscription
+from store.providers.base import Environment
+from store.providers.registry import PROVIDERS
 from store.services import subscription_checks
 
 
@@ -22,10 +31,15 @@ class SubscriptionAdmin(PanelsMixin, PlayerSearchMixin, BigTableAdmin):
     """Nobody edits them: platforms say what they are. Staff decide about their purchases."""
 
     roles: ClassVar[Roles] = {"view": EVERYONE, "ask": HELPERS}
-    also_search = ("id", "original_id")
+    also_search = ("id",)
     search_help_text = "Subscription's or platform's id; player's id, name or e-mail"
     list_display = ("id", "player", "product", "standing", "entitled_until", "renews", "platform")
-    list_filter = ("phase", "provider", "environment", "game")
+    list_filter = (
+        "phase",
+        by_known("provider", PROVIDERS),
+        by_known("environment", Environment),
+        "game",
+    )
     list_select_related = ("player", "purchase")
     fields = (
         "id",
@@ -55,6 +69,15 @@ class SubscriptionAdmin(PanelsMixin, PlayerSearchMixin, BigTableAdmin):
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Subscription, Any]":
         return subscription_selectors.shown(super().get_queryset(request))
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: "QuerySet[Any]", search_term: str
+    ) -> tuple["QuerySet[Any]", bool]:
+        """By the platform's ids, through its purchases and their indexes; else by the player."""
+        of_platform = lookup.series_of(search_term.strip().replace("\0", ""))
+        if of_platform is not None:
+            return queryset.filter(of_platform), False
+        return super().get_search_results(request, queryset, search_term)
 
     @display(description="Product")
     def product(self, row: Subscription) -> str:

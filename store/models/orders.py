@@ -322,7 +322,6 @@ class OwnerConflict(models.Model):
 
     class Meta:
         constraints = [
-            # Also finds the conflicts of a purchase.
             models.UniqueConstraint(
                 fields=("purchase", "claimant"),
                 name="store_ownerconflict_once",
@@ -330,6 +329,16 @@ class OwnerConflict(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(state__in=("open", "kept", "moved")), name="store_ownerconflict_state"
+            ),
+        ]
+        indexes = [
+            # Claims of a purchase that were decided, too.
+            models.Index(fields=("purchase", "-id"), name="store_ownerconflict_purchase"),
+            # What a player has claimed.
+            models.Index(fields=("claimant", "-id"), name="store_ownerconflict_claimant"),
+            # What waits for staff.
+            models.Index(
+                fields=("id",), name="store_ownerconflict_open", condition=Q(state="open")
             ),
         ]
 

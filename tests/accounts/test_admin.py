@@ -17,6 +17,7 @@ from django.utils import timezone
 from accounts import backoffice
 from accounts.backoffice import (
     COUNT_TO,
+    BigTableAdmin,
     EstimatedPaginator,
     Panel,
     PlayerSearchMixin,
@@ -105,6 +106,35 @@ def test_list_of_players__does_not_count_and_costs_the_same(boss: Client, many: 
     assert len(statements) == 2
     counting = [sql for sql in statements if "COUNT(*)" in sql]
     assert all(f"LIMIT {COUNT_TO + 1}" in sql for sql in counting), counting
+
+
+BIG_TABLES = [each for each in admin.site._registry.values() if isinstance(each, BigTableAdmin)]
+
+
+@pytest.mark.parametrize("page", BIG_TABLES, ids=lambda page: page.model._meta.label_lower)
+def test_big_table__its_filters_do_not_read_all_rows(page: BigTableAdmin, boss: Client) -> None:
+    meta = page.model._meta
+    with CaptureQueriesContext(connection) as queries:
+        answer = boss.get(list_url(f"{meta.app_label}_{meta.model_name}"), {"_facets": "True"})
+    assert answer.status_code == 200
+    statements = [query["sql"] for query in queries]
+    assert [sql for sql in statements if "DISTINCT" in sql or " FILTER " in sql] == []
+
+
+def test_filter__no_index_serves_it__the_newest_rows_are_looked_through(
+    boss: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for is_tester in (True, False, False):
+        PlayerFactory.create(is_tester=is_tester)
+    url = list_url("accounts_player")
+    for rows, found in ((3, 1), (2, 0)):
+        monkeypatch.setattr(backoffice, "LOOK_THROUGH", rows)
+        answer = boss.get(url, {"is_tester__exact": "1"})
+        assert answer.context["cl"].result_count == found
+        assert b"Only the newest" in answer.content
+    monkeypatch.setattr(backoffice, "LOOK_THROUGH", 4)
+    assert b"Only the newest" not in boss.get(url, {"is_tester__exact": "1"}).content
+    assert boss.get(url).context["cl"].result_count == 3
 
 
 def test_search__by_id_name_tag_and_address(boss: Client) -> None:

@@ -4,12 +4,22 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.contrib import admin
 from django.db import connection
+from django.test import RequestFactory
 from django.urls import reverse
 
+from accounts import backoffice
 from accounts.models import Player, StaffUser
 from store import lookup, stuck
-from store.models import Order, PlatformPurchase, Transaction
+from store.models import (
+    Order,
+    OwnerConflict,
+    PlatformNotice,
+    PlatformPurchase,
+    Subscription,
+    Transaction,
+)
 from store.services import ownership
 from tests.factories.store import give
 from tests.fakes.platform import Shelf
@@ -136,3 +146,75 @@ def test_indexes__serve_every_search_and_list(many: None, shelf: Shelf) -> None:
 
     assert stuck.dead_orders().count() == 5
     assert Order.objects.count() == 20_000
+
+
+COPIES = {
+    "store_subscription": """INSERT INTO store_subscription (id, game_id, provider, environment,
+            app_id, original_id, line, phase, renews, renewal_product, replaces, signed_at,
+            attempts, next_attempt_at, last_error, created_at, updated_at, purchase_id)
+        SELECT gen_random_uuid(), game_id, provider, environment, app_id, original_id, '',
+            'expired', false, '', '', now(), 0, now(), '', now(), now(), id
+        FROM store_platformpurchase""",
+    "store_platformnotice": """INSERT INTO store_platformnotice (id, provider, notice_id, kind,
+            app_id, data, signed_at, state, attempts, next_attempt_at, last_error, created_at)
+        SELECT gen_random_uuid(), provider, transaction_id, 'REFUND', app_id, '{}', now(), 'done',
+            1, now(), '', now()
+        FROM store_platformpurchase""",
+    "store_ownerconflict": """INSERT INTO store_ownerconflict (id, state, decided_by, created_at,
+            claimant_id, order_id, purchase_id)
+        SELECT gen_random_uuid(), CASE WHEN transaction_id LIKE '%000' THEN 'open' ELSE 'kept' END,
+            '', now(), o.player_id, o.id, p.id
+        FROM store_platformpurchase p, (SELECT id, player_id FROM store_order LIMIT 1) o""",
+}
+
+
+@pytest.mark.parametrize(
+    ("table", "model", "term", "index"),
+    [
+        ("store_subscription", Subscription, "o500", "store_subscription_once"),
+        ("store_platformnotice", PlatformNotice, "t500", "store_notice_once"),
+    ],
+)
+def test_lists__search_by_the_platforms_id__through_an_index(
+    many: None, table: str, model: Any, term: str, index: str
+) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(COPIES[table])
+    page = admin.site.get_model_admin(model)
+    rows, _ = page.get_search_results(RequestFactory().get("/"), model.objects.all(), term)
+    plan = scans(*rows.query.sql_with_params(), analyzed=table)
+    assert [scan for scan in plan if scan[1] == table and scan[0] == "Seq Scan"] == []
+    assert index in {found for _, _, found in plan}
+    of_index = [line for line in rows.explain().splitlines() if "Index Cond" in line]
+    assert all("(provider)" in line for line in of_index if term in line), "Not all of the index"
+    assert rows.count() == 1
+
+
+def test_conflicts__of_a_purchase_and_open_ones__through_indexes(many: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(COPIES["store_ownerconflict"])
+    rows = OwnerConflict.objects.order_by("pk")
+    purchase = PlatformPurchase.objects.first()
+    wanted = {
+        "store_ownerconflict_purchase": OwnerConflict.objects.filter(purchase=purchase),
+        "store_ownerconflict_open": rows.filter(state="open")[:50],
+    }
+    for index, asked in wanted.items():
+        plan = scans(*asked.query.sql_with_params(), analyzed="store_ownerconflict")
+        assert {found for _, _, found in plan if found} == {index}
+        assert "Seq Scan" not in {kind for kind, _, _ in plan}
+
+
+def test_conflicts__searched_by_a_name__finds_nothing_and_does_not_fail(shelf: Shelf) -> None:
+    answer = signed_in(StaffUser.Role.SUPPORT).get(
+        url_of("ownerconflict_changelist"), {"q": "Robin"}
+    )
+    assert answer.status_code == 200
+
+
+def test_stuck__its_links_lead_to_all_of_them(many: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Old ones too, however many came after."""
+    monkeypatch.setattr(backoffice, "LOOK_THROUGH", 1)
+    for section in stuck.sections():
+        answer = signed_in(StaffUser.Role.ADMIN).get(section.url)
+        assert str(answer.context["cl"].result_count) == section.total
