@@ -196,6 +196,7 @@ def read_access_token(token: str) -> Claims:
     if len(token) > MAX_LENGTH:
         raise NotAuthenticated("The access token is not valid")
     try:
+        # What simplejwt annotates as its own class is the text.
         return msgspec.convert(key_ring.decode(token), Claims)  # type: ignore[arg-type]
     except TokenBackendExpiredToken:
         raise NotAuthenticated("The access token has expired; refresh it") from None

@@ -7,5 +7,5 @@ from accounts.admin import games, players, staff
 
 __all__ = ["games", "players", "staff"]
 
-# Sign-in with the second factor, and with limits, is allauth's.
-admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
+# Sign-in with the second factor, and with limits, is allauth's, which wraps the site's method.
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]  # on purpose

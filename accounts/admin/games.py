@@ -40,7 +40,7 @@ class GameAdmin(GameContentAdmin):
         return [*self.readonly_fields, "slug"] if obj is not None else list(self.readonly_fields)
 
 
-class NewKeyForm(forms.ModelForm):  # type: ignore[type-arg]
+class NewKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only in its stubs
     """A key that is about to be made."""
 
     scopes = forms.MultipleChoiceField(
