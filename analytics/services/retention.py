@@ -5,7 +5,7 @@ from datetime import UTC, date, timedelta
 
 import structlog
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import connection
 from django.utils import timezone
 from psycopg import sql
 
@@ -51,7 +51,9 @@ def forget_event_ids() -> int:
         # stays as long as its youngest row has to.
         is_current = before < table.next_start(first) and first <= today + MONTHS_AHEAD
         if first != OTHER_IDS and not is_current and not _has_recent(table.name_of(first), before):
-            _drop(table.name_of(first))
+            name = table.name_of(first)
+            partitions.drop(name)
+            log.info("partition", what="dropped", partition=name)
             forgotten += 1
     return forgotten + _delete_other_ids(before)
 
@@ -65,13 +67,6 @@ def _has_recent(partition: str, before: date) -> bool:
             [before],
         )
         return bool(cursor.fetchone()[0])
-
-
-def _drop(partition: str) -> None:
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('lock_timeout', '5s', true)")
-        cursor.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(partition)))
-    log.info("partition", what="dropped", partition=partition)
 
 
 def _delete_other_ids(before: date) -> int:

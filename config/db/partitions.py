@@ -138,7 +138,9 @@ def _maintain_table(table: Partitioned, today: date) -> list[Change]:
         oldest = today - timedelta(days=keep_days)
         for first in sorted(existing):
             if table.next_start(first) <= oldest:
-                changes.append(_drop(table, first))
+                name = table.name_of(first)
+                drop(name)
+                changes.append(Change("dropped", name))
     return changes
 
 
@@ -236,9 +238,9 @@ def _finish(cursor: Any, table: Partitioned, parts: dict[str, Any]) -> None:
         cursor.execute(sql.SQL(table.after_make).format(**parts))
 
 
-def _drop(table: Partitioned, first: date) -> Change:
-    name = table.name_of(first)
+def drop(name: str) -> None:
+    """Drop a partition, if it is there. Raises `OperationalError` rather than wait for its lock
+    longer than 5 seconds: whoever writes waits behind us."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT set_config('lock_timeout', '5s', true)")
         cursor.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(name)))
-    return Change("dropped", name)
