@@ -37,7 +37,7 @@ LOOK_THROUGH = 50_000
 PANEL_TEMPLATE = "admin/accounts/player/panel.html"
 
 
-class EstimatedPaginator(Paginator):  # type: ignore[type-arg]
+class EstimatedPaginator(Paginator):  # type: ignore[type-arg]  # generic only in its stubs
     """Counts at most `COUNT_TO` rows; an unfiltered table is as large as PostgreSQL thinks."""
 
     @cached_property
@@ -63,7 +63,7 @@ def estimated_rows(table: str) -> int:
         return int(cursor.fetchone()[0])
 
 
-class RoleAdmin(ModelAdmin):  # type: ignore[misc]
+class RoleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """Permissions by role: `roles` names, for each action, who may."""
 
     roles: ClassVar[Roles] = {"view": EVERYONE, "change": ADMINS}
@@ -108,7 +108,7 @@ class ReadOnlyAdmin(RoleAdmin):
         return False
 
 
-class NewestChangeList(ChangeList):  # type: ignore[misc]
+class NewestChangeList(ChangeList):  # type: ignore[misc]  # unfold has no types
     """Filters the newest `LOOK_THROUGH` rows where no index finds what a filter asks for: of a
     value that few or no rows have, a page would read the whole table."""
 

@@ -35,7 +35,7 @@ for module, model in (
 
 
 @admin.register(StaffUser)
-class StaffUserAdmin(RoleAdmin, UserAdmin):  # type: ignore[type-arg]
+class StaffUserAdmin(RoleAdmin, UserAdmin):  # type: ignore[type-arg]  # generic only in its stubs
     """Who works here, and as what. Admins only; people who leave are set inactive."""
 
     roles: ClassVar[Roles] = {
