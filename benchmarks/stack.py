@@ -31,7 +31,6 @@ SETTINGS = {
     "TRUSTED_PROXIES": "127.0.0.0/8",
     "LOG_LEVEL": "WARNING",
     "LOG_REQUESTS": "false",
-    "WEB_PIN_CORES": os.environ.get("WEB_PIN_CORES", "true"),
     "ACCESS_TOKEN_SECONDS": "86400",
     "REDIS_KEY_PREFIX": "ekbench",
     **{

@@ -11,10 +11,9 @@ application = get_wsgi_application()
 
 from django.conf import settings  # noqa: E402 (read after the application has set them up)
 
-from config import cores  # noqa: E402
+from config import scheduling  # noqa: E402
 
-if settings.WEB_PIN_CORES:
-    cores.pin()
+scheduling.let_threads_finish()
 
 # Nobody's request shall be the one that loads the views. What is loaded stays for ever: the garbage
 # collector need not look at it again.

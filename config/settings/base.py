@@ -549,10 +549,5 @@ PORT = env.number("PORT", 8000, doc="port of the web server")
 WEB_SERVER = env.text("WEB_SERVER", "gunicorn", doc="gunicorn or granian")
 WEB_WORKERS = env.number("WEB_WORKERS", 2, doc="web processes")
 WEB_THREADS = env.number("WEB_THREADS", 16, doc="threads of each web process")
-WEB_PIN_CORES = env.flag(
-    "WEB_PIN_CORES",
-    False,
-    doc="keep each web process on a core of its own; for machines that serve nothing else",
-)
 
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
