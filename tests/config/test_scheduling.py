@@ -10,7 +10,7 @@ from django.conf import settings
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "SCHED_BATCH"), reason="only Linux schedules batches"
 )
-# In a process of its own, as its threads stay as they are then. One thread is there before, one is not.
+# In a process of its own, as its threads stay as they are then: one is there before, one is not.
 CHILD = """
 import os, threading
 from config import scheduling
