@@ -2,13 +2,14 @@
 
 A round trip costs more in waking threads and processes than in work. Where several threads of one
 process want the same kind of thing at once, one of them asks for all that wait, and the others
-sleep until it has their answers: one statement, one commit, one trip. With a single thread, or
-when nobody else waits, each asks for itself at once: nothing ever waits for company.
+sleep until it has their answers: one statement, one commit, one trip. Whoever asks lets those go
+first that can run, and does not wait for company: with a single thread each asks at once.
 
 The technique is flat combining (Hendler, Incze, Shavit, Tzafrir, 2010), known in databases as
 group commit.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from threading import Lock
@@ -21,12 +22,12 @@ A = TypeVar("A")
 class _Ticket(Generic[Q, A]):
     """A thread that waits: for its answer, or for its turn to ask for others."""
 
-    __slots__ = ("answer", "batch", "gate", "question")
+    __slots__ = ("answer", "gate", "leads", "question")
 
     def __init__(self, question: Q) -> None:
         self.question = question
         self.answer: A | Exception | None = None
-        self.batch: list[_Ticket[Q, A]] = []
+        self.leads = False
         self.gate = Lock()
         self.gate.acquire()
 
@@ -57,22 +58,25 @@ class Combiner(Generic[Q, A]):
         """The answer to one question, asked with those of other threads that wait."""
         ticket: _Ticket[Q, A] = _Ticket(question)
         with self._lock:
-            leads = self._free > 0
-            if leads:
+            if self._free:
                 self._free -= 1
-                ticket.batch = [ticket]
+                ticket.leads = True
             else:
                 self._waiting.append(ticket)
-        if not leads:
+        if not ticket.leads:
             ticket.gate.acquire()
-            leads = bool(ticket.batch)
-        if leads:
-            self._lead(ticket.batch)
+        if ticket.leads:
+            self._lead(ticket)
         if isinstance(ticket.answer, Exception):
             raise ticket.answer
         return cast(A, ticket.answer)
 
-    def _lead(self, batch: list[_Ticket[Q, A]]) -> None:
+    def _lead(self, first: _Ticket[Q, A]) -> None:
+        # Who can run does so first, and may want the same.
+        time.sleep(0)
+        with self._lock:
+            others = min(self._most - 1, len(self._waiting))
+            batch = [first, *(self._waiting.popleft() for _ in range(others))]
         answers: Sequence[A | Exception] | None = None
         failure: Exception = RuntimeError("The thread that asked was stopped")
         try:
@@ -94,6 +98,6 @@ class Combiner(Generic[Q, A]):
             if not self._waiting:
                 self._free += 1
                 return
-            batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
-        batch[0].batch = batch
-        batch[0].gate.release()
+            ticket = self._waiting.popleft()
+        ticket.leads = True
+        ticket.gate.release()
