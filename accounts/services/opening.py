@@ -36,6 +36,25 @@ class Opened(NamedTuple):
     created: bool
 
 
+class NewSession(msgspec.Struct, frozen=True, kw_only=True):
+    """A session to be opened, and the identity and secret that open it. Statements read many of
+    them from JSON, as `NEW_SESSION`."""
+
+    session: UUID
+    game: UUID
+    method: str
+    subject: str
+    secret: str
+    now: datetime
+    expires: datetime
+    device: str
+    place: str
+    platform: str
+    app_version: str
+
+
+NEW_SESSION = """session uuid, game uuid, method text, subject text, secret text, now timestamptz,
+    expires timestamptz, device text, place text, platform text, app_version text"""
 SESSION_COLUMNS = """id, game_id, player_id, method, generation, refreshed_at, expires_at,
     revoked_for, device, place, platform, app_version, created_at, last_used_at"""
 
@@ -46,7 +65,7 @@ def hash_device_secret(secret: str) -> str:
 
 
 def session_parameters(game_id: UUID, method: str, client: Client, now: datetime) -> dict[str, Any]:
-    """What every new session is written with."""
+    """What a `NewSession` has whoever opens it: all but subject and secret."""
     return {
         "game": game_id,
         "method": method,

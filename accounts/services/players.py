@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -16,7 +15,7 @@ from accounts.errors import NameExhausted
 from accounts.metrics import PLAYERS_CREATED
 from accounts.models import Player
 from accounts.selectors import PlayerProfile
-from accounts.services.opening import SESSION_COLUMNS, Client
+from accounts.services.opening import NEW_SESSION, SESSION_COLUMNS, Client, NewSession
 from config import hooks
 from config.api.preconditions import Precondition
 from config.api.problems import NotFound, VersionConflict
@@ -33,15 +32,11 @@ class Created(NamedTuple):
     session_id: UUID
 
 
-class _Newcomer(msgspec.Struct, frozen=True):
-    """A player to be made, and the session that is opened with it."""
+class _Newcomer(NewSession, frozen=True, kw_only=True):
+    """A player to be made, with the session that is opened for them."""
 
     player: UUID
     identity: UUID
-    game: UUID
-    method: str
-    subject: str
-    secret: str
     name: str
     name_key: str
     tag: int
@@ -49,13 +44,6 @@ class _Newcomer(msgspec.Struct, frozen=True):
     country: str
     timezone: str
     is_guest: bool
-    session: UUID
-    now: datetime
-    expires: datetime
-    device: str
-    place: str
-    platform: str
-    app_version: str
 
 
 # One statement makes identity, player and session of all who come at the same moment, in the order
@@ -64,10 +52,8 @@ class _Newcomer(msgspec.Struct, frozen=True):
 CREATE = f"""
 WITH asked AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(newcomers)s::json) AS a (
-        player uuid, identity uuid, game uuid, method text, subject text, secret text, name text,
-        name_key text, tag smallint, locale text, country text, timezone text, is_guest boolean,
-        session uuid, now timestamptz, expires timestamptz, device text, place text, platform text,
-        app_version text)
+        {NEW_SESSION}, player uuid, identity uuid, name text, name_key text, tag smallint,
+        locale text, country text, timezone text, is_guest boolean)
 ), claimed AS (
     INSERT INTO accounts_identity (id, game_id, player_id, method, subject, secret, created_at)
     SELECT identity, game, player, method, subject, secret, now FROM asked

@@ -21,8 +21,10 @@ from accounts.models import Identity
 from accounts.selectors import PlayerProfile, banned_detail
 from accounts.services import players
 from accounts.services.opening import (
+    NEW_SESSION,
     SESSION_COLUMNS,
     Client,
+    NewSession,
     Opened,
     hash_device_secret,
     issue,
@@ -31,22 +33,6 @@ from accounts.services.opening import (
 from config.db.together import Together
 
 ATTEMPTS = 3
-
-
-class _Attempt(msgspec.Struct, frozen=True):
-    """A sign-in: who claims to be whom, and the session that it would open."""
-
-    session: UUID
-    game: UUID
-    method: str
-    subject: str
-    secret: str
-    now: datetime
-    expires: datetime
-    device: str
-    place: str
-    platform: str
-    app_version: str
 
 
 class _Found(NamedTuple):
@@ -62,9 +48,7 @@ class _Found(NamedTuple):
 # found by reading all players.
 OPEN = f"""
 WITH asked AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(%(attempts)s::json) AS a (
-        session uuid, game uuid, method text, subject text, secret text, now timestamptz,
-        expires timestamptz, device text, place text, platform text, app_version text)
+    SELECT * FROM json_to_recordset(%(attempts)s::json) AS a ({NEW_SESSION})
 ), commit AS MATERIALIZED (
     SELECT set_config('synchronous_commit', coalesce(%(commit)s::text, setting), true)
     FROM current_setting('synchronous_commit') AS setting
@@ -203,7 +187,7 @@ def _open(
 
     Raises `InvalidCredentials` where the secret differs, `PlayerBanned`.
     """
-    attempt = _Attempt(
+    attempt = NewSession(
         subject=subject,
         secret=secret,
         **session_parameters(game_id, method, client, timezone.now()),
@@ -222,7 +206,7 @@ def _open(
     return issue(attempt.session, 1, game_id, found.player)
 
 
-def _open_all(attempts: Sequence[_Attempt]) -> list[_Found | None]:
+def _open_all(attempts: Sequence[NewSession]) -> list[_Found | None]:
     ordered = sorted(attempts, key=lambda a: (a.game.int, a.method, a.subject))
     with connection.cursor() as cursor:
         cursor.execute(
@@ -239,7 +223,7 @@ def _open_all(attempts: Sequence[_Attempt]) -> list[_Found | None]:
     return [found.get(attempt.session) for attempt in attempts]
 
 
-def _may_be_forgotten(attempts: Sequence[_Attempt]) -> bool:
+def _may_be_forgotten(attempts: Sequence[NewSession]) -> bool:
     """Whether losing these sessions with the machine's power is nothing to anybody: a guest's game
     signs in again by itself (docs/adr/0080-a-guests-sign-in-does-not-wait-for-the-disk.md)."""
     guests = all(attempt.method == Identity.Method.DEVICE for attempt in attempts)

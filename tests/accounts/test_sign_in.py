@@ -16,7 +16,7 @@ from accounts import names, passwords
 from accounts.errors import InvalidCredentials, NameExhausted
 from accounts.models import Game, Identity, Player, Session
 from accounts.services import sanctions, sign_in
-from accounts.services.opening import Client, session_parameters
+from accounts.services.opening import Client, NewSession, session_parameters
 from accounts.views import place_of
 from config import hooks
 from config.hooks import HookRefused
@@ -200,7 +200,7 @@ def test_sign_in__among_many_players__reads_no_table(game: Game) -> None:
         Identity(game=game, player=player, method="device", subject=f"device-{player.pk}")
         for player in players
     )
-    attempt = sign_in._Attempt(
+    attempt = NewSession(
         subject="device",
         secret="",
         **session_parameters(game.pk, "device", Client(), timezone.now()),
