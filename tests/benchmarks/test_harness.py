@@ -11,6 +11,8 @@ from benchmarks.scenarios import FLOOR, SCENARIOS, Scenario
 from benchmarks.seed import GAME
 from benchmarks.stack import Server
 
+pytestmark = pytest.mark.once
+
 
 def a_run(requests: int, **errors: int) -> load.Run:
     return load.Run(

@@ -301,6 +301,7 @@ def test_worker_killed_at_every_step__everything_happens_once(
     assert list(verification.verify()) == []
 
 
+@pytest.mark.once
 def test_control_that_notes_what_it_did_afterwards__doubles(market: Market, tmp_path: Path) -> None:
     """The same deaths of a worker that books in a transaction of its own, without a key."""
     names = ("booked", "booked_of_apple", "refund_booked", "refund_booked_of_apple")
@@ -321,6 +322,7 @@ def test_control_that_notes_what_it_did_afterwards__doubles(market: Market, tmp_
         forget_the_broken_books()
 
 
+@pytest.mark.once
 def test_control_that_notes_what_it_is_about_to_do__loses(market: Market, tmp_path: Path) -> None:
     """The same deaths of a worker that has done everything as soon as it begins."""
     before = ("asking", "verified", "purchase_written", "booked", "committing", "asking_apple")

@@ -10,6 +10,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from config.settings.env import Environment
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 KEY = """-----BEGIN PRIVATE KEY-----
 MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g

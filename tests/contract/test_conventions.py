@@ -16,7 +16,7 @@ from tests.contract.callers import World
 from tests.contract.operations import Operation, Owned, all_operations, named
 from tests.fixtures.api import ApiClient, assert_problem
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 OPERATIONS = all_operations()
 GUARDED = [operation for operation in OPERATIONS if operation.contract.callers]
 WITH_JSON = [operation for operation in OPERATIONS if operation.contract.body is not None]

@@ -16,7 +16,7 @@ from tests.contract.operations import Operation, Owned, all_operations, named
 from tests.factories.accounts import secret_key
 from tests.fixtures.api import SCOPES, ApiClient, assert_problem
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 OPERATIONS = all_operations()
 GUARDED = [operation for operation in OPERATIONS if operation.contract.callers]
 KINDS: tuple[CallerKind, ...] = ("game", "player", "server")

@@ -12,6 +12,8 @@ from django.core.management import call_command
 from tests.contract.operations import all_operations
 from tests.fixtures.api import ApiClient
 
+pytestmark = pytest.mark.once
+
 COMMITTED = Path(settings.BASE_DIR) / "docs" / "openapi.yaml"
 
 

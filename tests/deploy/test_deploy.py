@@ -17,6 +17,8 @@ from prometheus_client import REGISTRY
 
 from config.quickstart.layout import ROOT
 
+pytestmark = pytest.mark.once
+
 DEPLOY = ROOT / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 OURS = ("migrate", "web", "worker", "beat")

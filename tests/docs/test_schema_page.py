@@ -12,6 +12,8 @@ from accounts.models import Identity
 from analytics.models import DailyFigure, Event
 from analytics.schema_page import APPS, columns, purpose, relations, schema_page
 
+pytestmark = pytest.mark.once
+
 
 def test_page__is_the_committed_one() -> None:
     call_command("schema_diagram", check=True)

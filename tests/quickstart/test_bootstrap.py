@@ -12,6 +12,8 @@ import pytest
 from config.quickstart import bootstrap
 from config.quickstart.layout import ROOT
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def pip_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -12,6 +12,8 @@ from config.quickstart.answering import problem_at
 from config.quickstart.coverage_gate import COMPLETE, problems_in
 from config.quickstart.processes import free_port
 
+pytestmark = pytest.mark.once
+
 
 def report(
     tmp_path: Path, *, covered: int = 95, missing: tuple[int, ...] = (), leave_out: str = ""
