@@ -8,7 +8,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.conf import LazySettings
+from django.conf import settings
+from django.test import override_settings
 from django.utils import timezone
 
 from accounts.models import Game
@@ -171,9 +172,7 @@ def broker_away() -> Iterator[None]:
 
 
 @contextmanager
-def open_market(
-    game: Game, folder: Path, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Market]:
+def open_market(game: Game, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Market]:
     """Within: both stores serve, and this process knows them as workers do."""
     CurrencyFactory(game=game, key="gems")
     ItemFactory(game=game, key="seeds")
@@ -193,15 +192,17 @@ def open_market(
                 game=game, provider=provider, app_id=app_id, key_name=key_name, options=more
             )
         definitions.changed(game.pk)
-        settings.GOOGLE_PLAY_URL = play.url
-        settings.GOOGLE_TOKEN_URL = f"{play.url}/token"
-        settings.GOOGLE_CERTS_URL = f"{play.url}/certs"
-        settings.PLATFORM_KEYS = {"garden": play.service_account(), "orchard": apple.secret}
-        settings.RATE_LIMITS = settings.RATE_LIMITS | dict.fromkeys(
-            ("address", "player", "notices_refused"), (100_000, 60)
+        mine = override_settings(
+            GOOGLE_PLAY_URL=play.url,
+            GOOGLE_TOKEN_URL=f"{play.url}/token",
+            GOOGLE_CERTS_URL=f"{play.url}/certs",
+            PLATFORM_KEYS={"garden": play.service_account(), "orchard": apple.secret},
+            RATE_LIMITS=settings.RATE_LIMITS
+            | dict.fromkeys(("address", "player", "notices_refused"), (100_000, 60)),
         )
         # Providers that know no other test's keys.
         made = {"google": GoogleProvider(), "apple": AppleProvider()}
         real = registry.provider
         monkeypatch.setattr(registry, "provider", lambda name: made.get(name) or real(name))
-        yield market
+        with mine:
+            yield market

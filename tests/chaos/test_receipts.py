@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.conf import LazySettings
 from django.db.models import F
 
 from accounts.models import Game
@@ -142,10 +141,8 @@ SWEEPS = {
 
 
 @pytest.fixture
-def market(
-    game: Game, tmp_path: Path, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Market]:
-    with open_market(game, tmp_path, settings, monkeypatch) as made:
+def market(game: Game, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Market]:
+    with open_market(game, tmp_path, monkeypatch) as made:
         yield made
 
 
