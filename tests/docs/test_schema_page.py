@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from django.apps import apps
+from django.conf import LazySettings
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
@@ -19,10 +20,8 @@ def test_page__is_the_committed_one() -> None:
     call_command("schema_diagram", check=True)
 
 
-def test_command__writes_and_checks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: object
-) -> None:
-    monkeypatch.setattr(settings, "BASE_DIR", tmp_path)
+def test_command__writes_and_checks(tmp_path: Path, settings: LazySettings) -> None:
+    settings.BASE_DIR = tmp_path
     (tmp_path / "docs").mkdir()
     with pytest.raises(CommandError, match="schema_diagram"):
         call_command("schema_diagram", check=True)
