@@ -317,7 +317,7 @@ class PanelsMixin:
 
     def panels_of(self, obj: Any) -> Sequence[tuple[str, Panel]]:
         """Titles and panels, each of a bounded number of rows."""
-        raise NotImplementedError
+        raise NotImplementedError  # each page has its own
 
     def drawings(self, obj: Any) -> list[dict[str, Any]]:
         return [drawn_panel(*part) for part in self.panels_of(obj)]
