@@ -115,6 +115,17 @@ class Player(models.Model):
     # What the sanctions in force add up to: no sign-in before this time. Kept by
     # accounts.services.sanctions, so that sign-in reads one row.
     blocked_until = models.DateTimeField(null=True, blank=True, editable=False)
+    # Who this player has become (accounts.services.merging): never somebody who was merged too.
+    merged_into = models.ForeignKey(
+        "self",
+        models.DO_NOTHING,
+        related_name="+",
+        null=True,
+        blank=True,
+        editable=False,
+        db_index=False,
+        db_constraint=False,
+    )
     # Counts the changes of the profile: its entity tag.
     version = models.PositiveIntegerField(default=1, editable=False)
     created_at = models.DateTimeField(default=now, editable=False)
@@ -238,3 +249,64 @@ class Sanction(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()}: {self.reason[:60]}"
+
+
+class Merge(models.Model):
+    """Two players who have become one: what was `absorbed`'s is the `survivor`'s.
+
+    choices   what the player chose, by part (docs/accounts.md)
+    journal   what each part has moved: what an undo takes back
+    outcome   what an undo could and could not take back, by part
+    """
+
+    class State(models.TextChoices):
+        SETTLING = "settling", "settling: what was still on its way is looked for"
+        DONE = "done"
+        UNDONE = "undone"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    game = GameOfManyRows()
+    survivor = models.ForeignKey(Player, models.PROTECT, related_name="+", db_index=False)
+    absorbed = models.ForeignKey(Player, models.PROTECT, related_name="+", db_index=False)
+    state = models.CharField(max_length=8, choices=State, default=State.SETTLING)
+    choices = models.JSONField(default=dict)
+    journal = models.JSONField(default=dict)
+    outcome = models.JSONField(default=dict)
+    attempts = models.PositiveIntegerField(default=0)
+    next_attempt_at = models.DateTimeField()
+    last_error = models.CharField(max_length=500, blank=True)
+    created_at = models.DateTimeField(default=now, editable=False)
+    undone_at = models.DateTimeField(null=True, blank=True)
+    undone_by = models.CharField(max_length=150, blank=True)
+    reason = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        constraints = [
+            # One player is absorbed once at a time. Also finds the merge of an absorbed player.
+            models.UniqueConstraint(
+                fields=("absorbed",),
+                name="accounts_merge_once",
+                condition=~Q(state="undone"),
+            ),
+            models.CheckConstraint(
+                condition=~Q(survivor=models.F("absorbed")), name="accounts_merge_two"
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=("settling", "done", "undone")), name="accounts_merge_state"
+            ),
+        ]
+        indexes = [
+            # A player's merges, newest first; and how many there were lately.
+            models.Index(fields=("survivor", "-id"), name="accounts_merge_survivor"),
+            # The history of who was absorbed.
+            models.Index(fields=("absorbed", "-id"), name="accounts_merge_absorbed"),
+            # For the sweeper.
+            models.Index(
+                fields=("next_attempt_at",),
+                name="accounts_merge_settling",
+                condition=Q(state="settling"),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.absorbed_id} into {self.survivor_id}"
