@@ -8,7 +8,8 @@ class AccountsConfig(AppConfig):
         from allauth.mfa.signals import authenticator_added
         from auditlog.registry import auditlog
 
-        from accounts import middleware, models, panels
+        from accounts import merging, middleware, models, panels
+        from accounts.services import merge_identity
         from config.hooks import declare_point
 
         declare_point(
@@ -24,6 +25,14 @@ class AccountsConfig(AppConfig):
         declare_point(
             "player_sanctioned",
             "after a player was sanctioned: game_id, player_id, sanction_id, kind",
+        )
+        declare_point(
+            "players_merged",
+            "after a player was merged into another: game_id, survivor_id, absorbed_id",
+        )
+        merging.register(merge_identity)
+        declare_point(
+            "friendship_made", "after two players became friends: game_id, player_id, friend_id"
         )
         auditlog.register(models.Game, exclude_fields=["definition_version"])
         auditlog.register(models.ApiKey, exclude_fields=["hash", "last_used_at"])

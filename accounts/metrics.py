@@ -15,3 +15,4 @@ PASSWORD_WAITING = Gauge(
 REVOCATIONS_REPEATED = Counter(
     "evenkeel_revocations_repeated_total", "Revocations told to Redis again by the job"
 )
+MERGES = Counter("evenkeel_merges_total", "Players merged, and merges undone", ["what"])

@@ -10,6 +10,7 @@ from django.db.models import F, Q, QuerySet
 from django.utils.timezone import now
 
 from accounts import names
+from accounts.errors import PlayerMerged
 from accounts.models import Game, Identity, Player, Sanction, Session
 from config.api.problems import NotFound
 from config.api.wire import Output, utc
@@ -75,10 +76,12 @@ PROFILE_COLUMNS = (
 
 
 def player_get(*, game_id: UUID, player_id: UUID) -> Player:
-    """A player of this game. Raises `NotFound`."""
+    """A player of this game. Raises `NotFound`, `PlayerMerged`."""
     player = Player.objects.filter(game_id=game_id, id=player_id).first()
     if player is None:
         raise NotFound("There is no such player")
+    if player.merged_into_id is not None:
+        raise PlayerMerged(merged_into=str(player.merged_into_id))
     return player
 
 
@@ -185,7 +188,7 @@ def players_named(*, game_id: UUID, display_name: str) -> "QuerySet[Player]":
     """Players of a game whose name begins like this, or the one with this name#tag."""
     name, tag = names.split_tag(display_name)
     key = names.name_key(name)
-    found = Player.objects.filter(game_id=game_id)
+    found = Player.objects.filter(game_id=game_id, merged_into__isnull=True)
     if not key:
         return found.none()
     if tag is not None:

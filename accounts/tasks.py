@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from accounts.services import revocations, sessions
+from accounts.services import merging, revocations, sessions
 
 
 @shared_task(ignore_result=True)
@@ -15,3 +15,9 @@ def publish_gate_state() -> int:
 def forget_expired_sessions() -> int:
     """Delete sessions that ended long ago."""
     return sessions.forget_expired()
+
+
+@shared_task(ignore_result=True)
+def settle_merges() -> int:
+    """Bring over what was still on its way to players while they were merged."""
+    return merging.settle_due()

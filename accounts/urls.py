@@ -3,7 +3,7 @@
 from allauth.account import views as staff_views
 from django.urls import include, path
 
-from accounts import views
+from accounts import friend_views, merge_views, views
 
 # Of allauth only what staff need: there is no sign-up, and no password reset by mail.
 staff = [
@@ -41,6 +41,35 @@ urlpatterns = [
     path(
         "v1/players/me/identities/<uuid:identity>",
         views.IdentityViewSet.as_view({"delete": "destroy"}),
+    ),
+    path("v1/players/me/merges", merge_views.MergeViewSet.as_view({"post": "create"})),
+    path(
+        "v1/friends",
+        friend_views.FriendViewSet.as_view({"get": "list", "post": "create"}),
+    ),
+    path(
+        "v1/friends/requests",
+        friend_views.FriendRequestViewSet.as_view({"get": "list", "post": "create"}),
+    ),
+    path(
+        "v1/friends/requests/<uuid:player>",
+        friend_views.FriendRequestViewSet.as_view({"delete": "destroy"}),
+    ),
+    path(
+        "v1/friends/code",
+        friend_views.FriendCodeViewSet.as_view({"get": "retrieve", "delete": "destroy"}),
+    ),
+    path(
+        "v1/friends/<uuid:player>",
+        friend_views.FriendViewSet.as_view({"delete": "destroy"}),
+    ),
+    path(
+        "v1/blocks",
+        friend_views.BlockViewSet.as_view({"get": "list", "post": "create"}),
+    ),
+    path(
+        "v1/blocks/<uuid:player>",
+        friend_views.BlockViewSet.as_view({"delete": "destroy"}),
     ),
     path(
         "v1/players/<uuid:player>",

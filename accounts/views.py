@@ -111,8 +111,11 @@ def identity_limit(caller: Caller, body: Any) -> tuple[str, str] | None:
             method, subject = Identity.Method.EMAIL, names.email_key(body.email)
         case _:
             return None
-    named = f"{caller.game_id}:{method.value}:{subject}"
-    return "sign_in_identity", hashlib.sha256(named.encode()).hexdigest()[:32]
+    return "sign_in_identity", hashed_identity(caller.game_id, method.value, subject)
+
+
+def hashed_identity(game_id: UUID, method: str, subject: str) -> str:
+    return hashlib.sha256(f"{game_id}:{method}:{subject}".encode()).hexdigest()[:32]
 
 
 class SessionViewSet(ApiViewSet):
@@ -379,8 +382,10 @@ class IdentityViewSet(ApiViewSet):
     def create(self, request: ApiRequest, body: Any) -> HttpResponse:
         """Link another device or an e-mail address. A guest with an address is a guest no more.
 
-        Linking what is linked already answers 200. An e-mail address counts against the limit of
-        registrations, so that this can't be used to find out who has an account.
+        Linking what is linked already answers 200. An e-mail address counts against the limits of
+        registrations and sign-ins, so that this can't be used to find out who has an account. What
+        another player signs in with is `identity_taken`; who knows its secret or password gets a
+        `merge_token` with it, to merge that player into this one.
         """
         caller = request.caller
         if isinstance(body, DeviceLink):
@@ -393,6 +398,10 @@ class IdentityViewSet(ApiViewSet):
         elif isinstance(body, EmailLink):
             email = checked_email(body.email)
             gate.take("register", limited_address(request.client_ip))
+            gate.take(
+                "sign_in_identity",
+                hashed_identity(caller.game_id, Identity.Method.EMAIL, names.email_key(email)),
+            )
             identity, is_new = identities.link_email(
                 game_id=caller.game_id,
                 player_id=caller.player,

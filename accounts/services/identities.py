@@ -4,10 +4,12 @@ from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.crypto import constant_time_compare
 
 from accounts import names, passwords
 from accounts.errors import IdentityTaken, LastIdentity, TooManyIdentities
 from accounts.models import Identity, Player
+from accounts.services import merging
 from accounts.services.opening import hash_device_secret
 from config.api.problems import NotFound
 
@@ -19,11 +21,15 @@ def link_device(
 ) -> tuple[Identity, bool]:
     """The player's identity with this device, and whether it is new.
 
-    Linking it again with another secret replaces the secret. Raises `IdentityTaken`,
-    `TooManyIdentities`.
+    Linking it again with another secret replaces the secret. Raises `IdentityTaken` (with a token
+    to merge, where the secret is that of the other player's device), `TooManyIdentities`.
     """
     secret = hash_device_secret(device_secret)
-    return _link(game_id, player_id, Identity.Method.DEVICE, device_id, secret)
+    method = Identity.Method.DEVICE
+    taken = _others(game_id, player_id, method, device_id)
+    if taken is not None:
+        raise _taken(player_id, taken, knows_secret=constant_time_compare(secret, taken.secret))
+    return _link(game_id, player_id, method, device_id, secret)
 
 
 def link_email(
@@ -31,14 +37,33 @@ def link_email(
 ) -> tuple[Identity, bool]:
     """The player's e-mail identity, and whether it is new; the player is no guest any more.
 
-    Raises `IdentityTaken`, `TooManyIdentities` (one address a player), `ValidationFailed`,
-    `SignInBusy`.
+    Raises `IdentityTaken` (with a token to merge, where the password is the other player's),
+    `TooManyIdentities` (one address a player), `ValidationFailed`, `SignInBusy`.
     """
     subject = names.email_key(email)
+    method = Identity.Method.EMAIL
     passwords.validate_new_password(password, email=subject)
-    # Before the look-up, so that a taken address takes as long as a free one.
-    secret = passwords.hash_password(password)
-    return _link(game_id, player_id, Identity.Method.EMAIL, subject, secret)
+    taken = _others(game_id, player_id, method, subject)
+    # One hash either way, so that a taken address takes as long as a free one.
+    if taken is not None:
+        is_right, _ = passwords.check_password(password, taken.secret)
+        raise _taken(player_id, taken, knows_secret=is_right)
+    return _link(game_id, player_id, method, subject, passwords.hash_password(password))
+
+
+def _others(game_id: UUID, player_id: UUID, method: str, subject: str) -> Identity | None:
+    """The identity, if it is another player's."""
+    found = Identity.objects.filter(game_id=game_id, method=method, subject=subject)
+    return found.exclude(player_id=player_id).first()
+
+
+def _taken(player_id: UUID, identity: Identity, *, knows_secret: bool) -> IdentityTaken:
+    if not knows_secret:
+        return IdentityTaken()
+    return IdentityTaken(
+        "This identity belongs to another player, who can be merged into this one",
+        merge_token=merging.make_token(survivor_id=player_id, identity=identity),
+    )
 
 
 def _link(
@@ -72,7 +97,7 @@ def _link(
         )[0]
         if not Identity.objects.filter(pk=made.pk).exists():
             raise IdentityTaken
-        _note_guest(player)
+        note_guest(player)
     return made, True
 
 
@@ -87,7 +112,7 @@ def unlink(*, game_id: UUID, player_id: UUID, identity_id: UUID) -> None:
         if len(own) == 1:
             raise LastIdentity
         own[identity_id].delete()
-        _note_guest(player)
+        note_guest(player)
 
 
 def _locked(game_id: UUID, player_id: UUID) -> Player:
@@ -99,8 +124,8 @@ def _locked(game_id: UUID, player_id: UUID) -> Player:
     return player
 
 
-def _note_guest(player: Player) -> None:
-    """A guest is a player whom nothing but devices can bring back."""
+def note_guest(player: Player) -> None:
+    """Note whether a locked player is a guest: one whom nothing but devices can bring back."""
     is_guest = not player.identities.exclude(method=Identity.Method.DEVICE).exists()
     if player.is_guest != is_guest:
         player.is_guest = is_guest

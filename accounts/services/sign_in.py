@@ -40,6 +40,7 @@ class _Found(NamedTuple):
     knows_secret: bool
     blocked_until: datetime | None
     opened: bool
+    is_merged: bool
 
 
 # One statement for all attempts that come at the same moment, in the order of their identities, so
@@ -57,7 +58,8 @@ WITH asked AS MATERIALIZED (
     FROM commit, asked a CROSS JOIN LATERAL (
         SELECT p.id AS player_id, p.display_name, p.tag, p.avatar, p.locale, p.country,
                p.timezone, p.is_guest, p.is_tester, p.created_at, p.blocked_until,
-               p.analytics_consent, p.last_seen_at, i.secret = a.secret AS knows_secret
+               p.analytics_consent, p.last_seen_at, p.merged_into_id IS NOT NULL AS is_merged,
+               i.secret = a.secret AS knows_secret
         FROM accounts_identity i JOIN accounts_player p ON p.id = i.player_id
         WHERE i.game_id = a.game AND i.method = a.method AND i.subject = a.subject
         LIMIT 1
@@ -67,7 +69,8 @@ WITH asked AS MATERIALIZED (
     INSERT INTO accounts_session ({SESSION_COLUMNS})
     SELECT session, game, player_id, method, 1, now, expires, '', device, place, platform,
            app_version, now, now
-    FROM found WHERE knows_secret AND (blocked_until IS NULL OR blocked_until <= now)
+    FROM found
+    WHERE knows_secret AND NOT is_merged AND (blocked_until IS NULL OR blocked_until <= now)
     RETURNING id AS session
 ), stale AS (
     SELECT array_agg(p.id) AS players
@@ -82,7 +85,8 @@ WITH asked AS MATERIALIZED (
     WHERE id = ANY ((SELECT players FROM stale)::uuid[])
 )
 SELECT player_id, display_name, tag, avatar, locale, country, timezone, is_guest, is_tester,
-       created_at, knows_secret, blocked_until, opened.session IS NOT NULL, found.session,
+       created_at, knows_secret, blocked_until, opened.session IS NOT NULL, is_merged,
+       found.session,
        CASE WHEN opened.session IS NOT NULL
             THEN analytics_record_for(
                 game, player_id, analytics_consent, is_tester, platform, country, app_version,
@@ -193,9 +197,12 @@ def _open(
         **session_parameters(game_id, method, client, timezone.now()),
     )
     found = _together.ask(attempt)
+    if found is not None and found.is_merged:
+        # Merged while this waited: the identity is another player's by now.
+        found = _together.ask(attempt)
     if found is None:
         return None
-    if not found.knows_secret:
+    if found.is_merged or not found.knows_secret:
         SIGN_INS.labels(method, "wrong").inc()
         raise InvalidCredentials
     if not found.opened:
@@ -217,8 +224,7 @@ def _open_all(attempts: Sequence[NewSession]) -> list[_Found | None]:
             },
         )
         found = {
-            row[13]: _Found(PlayerProfile.of(row[:10]), row[10], row[11], row[12])
-            for row in cursor.fetchall()
+            row[14]: _Found(PlayerProfile.of(row[:10]), *row[10:14]) for row in cursor.fetchall()
         }
     return [found.get(attempt.session) for attempt in attempts]
 

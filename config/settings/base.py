@@ -296,8 +296,26 @@ REFRESH_TOKEN_SECONDS = env.number(
 REFRESH_GRACE_SECONDS = env.number(
     "REFRESH_GRACE_SECONDS", 30, doc="how long the latest spent refresh token may be repeated"
 )
+MERGE_TOKEN_SECONDS = env.number(
+    "MERGE_TOKEN_SECONDS", 15 * 60, doc="how long a player may think about merging another"
+)
+MERGES_A_YEAR = env.number("MERGES_A_YEAR", 5, doc="players that one may absorb in a year")
+MERGE_UNDO_DAYS = env.number("MERGE_UNDO_DAYS", 30, doc="how long staff can undo a merge")
+MERGE_SETTLE_SECONDS = env.number(
+    "MERGE_SETTLE_SECONDS",
+    90,
+    doc="when what was on its way to a merged player is brought over: longer than any request",
+)
 MAX_BODY_BYTES = env.number("MAX_BODY_BYTES", 256 * 1024, doc="largest request body, decompressed")
 MAX_EVENT_BATCH_BYTES = env.number("MAX_EVENT_BATCH_BYTES", 1 << 20, doc="largest batch of events")
+MAX_FRIENDS = env.number("MAX_FRIENDS", 200, doc="friends of a player")
+MAX_FRIEND_REQUESTS_SENT = env.number(
+    "MAX_FRIEND_REQUESTS_SENT", 100, doc="friend requests of one player that wait for an answer"
+)
+MAX_FRIEND_REQUESTS_RECEIVED = env.number(
+    "MAX_FRIEND_REQUESTS_RECEIVED", 500, doc="friend requests that wait for one player's answer"
+)
+MAX_BLOCKS = env.number("MAX_BLOCKS", 1_000, doc="players whom one player may block")
 SAVE_MAX_BYTES = env.number("SAVE_MAX_BYTES", 1 << 20, doc="largest save")
 SAVE_MAX_SLOTS = env.number("SAVE_MAX_SLOTS", 10, doc="save slots a player")
 SAVE_MAX_TOTAL_BYTES = env.number("SAVE_MAX_TOTAL_BYTES", 10 << 20, doc="all saves of a player")
@@ -383,6 +401,9 @@ RATE_LIMITS = {
     "second_factor": env.rate(
         "RATE_LIMIT_SECOND_FACTOR", "5/300", doc="second-factor codes of one member of staff"
     ),
+    "merges": env.rate(
+        "RATE_LIMIT_MERGES", "20/600", doc="merges and their previews of one player"
+    ),
     "restorations": env.rate(
         "RATE_LIMIT_RESTORATIONS", "10/600", doc="restorations of purchases by one player"
     ),
@@ -394,6 +415,17 @@ RATE_LIMITS = {
         "RATE_LIMIT_CODE_MISSES_ADDRESS",
         "100/600",
         doc="promotion codes from one address that do not exist",
+    ),
+    "friend_requests": env.rate(
+        "RATE_LIMIT_FRIEND_REQUESTS", "60/3600", doc="friend requests that one player sends"
+    ),
+    "friend_code_misses": env.rate(
+        "RATE_LIMIT_FRIEND_CODE_MISSES", "10/600", doc="friend codes of one player that nobody has"
+    ),
+    "friend_code_misses_address": env.rate(
+        "RATE_LIMIT_FRIEND_CODE_MISSES_ADDRESS",
+        "100/600",
+        doc="friend codes from one address that nobody has",
     ),
     "notices_refused": env.rate(
         "RATE_LIMIT_NOTICES_REFUSED",
@@ -512,6 +544,11 @@ CELERY_BEAT_SCHEDULE = {
     "publish-definition-versions": {
         "task": "accounts.tasks.publish_gate_state",
         "schedule": 5.0,
+    },
+    "settle-merges": {
+        "task": "accounts.tasks.settle_merges",
+        "schedule": 30.0,
+        "options": {"expires": 30},
     },
     "forget-expired-sessions": {
         "task": "accounts.tasks.forget_expired_sessions",
