@@ -85,33 +85,40 @@ PURCHASES = (
     "refunded_at",
     "player_id",
 )
-# One row of purchases or of refunds; {at} is what they are ordered by, and in an index.
+# One row of purchases, or of their refunds; {at} is what the purchases are ordered by, and in an
+# index. A purchase that was last refunded after the period may have been in it, too: without such a
+# refund it has one row without a date, which only moves the cursor.
 SELECT = """
-    SELECT p.id, p.at, {sold}, p.provider, p.environment, p.transaction_id, p.original_id,
+    SELECT p.id, p.at, p.sold, p.provider, p.environment, p.transaction_id, p.original_id,
            p.product, o.key, p.quantity, p.country, p.price_currency, p.price_minor_units, p.state,
-           p.decision, p.revoked, p.revoked_at, p.player_id
+           p.decision, r.revoked - r.before, {refunded}, r.at, p.player_id
     FROM (
-        SELECT *, {at} AS at FROM store_platformpurchase
-        WHERE game_id = %(game)s AND {at} >= %(since)s AND {at} < %(until)s AND {paid} {also} {only}
+        SELECT *, {at} AS at, {sold_at} AS sold FROM store_platformpurchase p
+        WHERE game_id = %(game)s AND {at} >= %(since)s AND {paid} {which} {only}
           AND ({at}, id) > (%(at)s, %(id)s::uuid)
         ORDER BY {at}, id LIMIT %(limit)s
-    ) p LEFT JOIN store_offer o ON o.id = p.offer_id
-    ORDER BY 2, 1
+    ) p LEFT JOIN store_offer o ON o.id = p.offer_id LEFT JOIN LATERAL ({refunds}) r ON true
+    ORDER BY 2, 1, r.at
 """
 COUNT = """
-    SELECT count(*) FROM store_platformpurchase
-    WHERE game_id = %(game)s AND {at} >= %(since)s AND {at} < %(until)s AND {paid} {also} {only}
+    SELECT count(*) FROM store_platformpurchase p {join}
+    WHERE game_id = %(game)s AND {at} >= %(since)s AND {paid} {which} {only}
 """
 FIRST = "00000000-0000-0000-0000-000000000000"
+# A purchase with all that was refunded of it.
+WHOLE = "SELECT p.revoked_at AS at, p.revoked, 0 AS before"
 
 
 def _filled(template: str, period: Period, *, refunds: bool) -> tuple[str, dict[str, Any]]:
     only, values = finance.only_sql(period)
     query = template.format(
         at="revoked_at" if refunds else finance.SOLD_AT,
-        sold="coalesce(p.purchased_at, p.created_at)",
+        sold_at=finance.SOLD_AT,
         paid=finance.PAID,
-        also="AND revoked > 0" if refunds else "",
+        which="AND p.revoked > 0" if refunds else f"AND {finance.SOLD_AT} < %(until)s",
+        refunds=finance.REFUNDS if refunds else WHOLE,
+        refunded=finance.REFUNDED,
+        join=f"CROSS JOIN LATERAL ({finance.REFUNDS}) r" if refunds else "",
         only=only,
     )
     times = {"since": period.since, "until": period.until}
@@ -138,15 +145,15 @@ def _read(period: Period, after: list[Any], *, refunds: bool) -> Piece:
         cursor.execute(query, values)
         found = cursor.fetchall()
     zone = ZoneInfo(period.game.timezone)
-    rows = [_row(row, zone, refunds=refunds) for row in found]
+    rows = [_row(row, zone, refunds=refunds) for row in found if row[17] or not refunds]
     at = [found[-1][1].isoformat(), str(found[-1][0])] if found else after
-    return Piece(rows, at, len(rows), len(rows) < CHUNK)
+    return Piece(rows, at, len(rows), len({row[0] for row in found}) < CHUNK)
 
 
 def _row(row: Sequence[Any], zone: ZoneInfo, *, refunds: bool) -> Sequence[object]:
-    (key, at, sold, provider, environment, number, original, product, offer, quantity) = row[:10]
-    (country, currency, price, state, decision, revoked, revoked_at, player) = row[10:]
-    day = at.astimezone(zone).date()
+    (key, _, sold, provider, environment, number, original, product, offer, quantity) = row[:10]
+    (country, currency, price, state, decision, revoked, refunded, revoked_at, player) = row[10:]
+    day = (revoked_at if refunds else sold).astimezone(zone).date()
     return (
         key,
         sold,
@@ -164,7 +171,7 @@ def _row(row: Sequence[Any], zone: ZoneInfo, *, refunds: bool) -> Sequence[objec
         state,
         decision,
         Decimal(revoked) / 1000 if revoked else 0,
-        major(price * revoked // 100_000, currency) if revoked and price is not None else None,
+        major(refunded, currency) if revoked and refunded is not None else None,
         revoked_at,
         player,
     )
@@ -175,11 +182,13 @@ def _days(period: Period) -> int:
 
 
 def _read_revenue(period: Period, after: list[Any]) -> Piece:
-    """One day."""
-    day = date.fromisoformat(after[0]) + timedelta(days=1) if after else period.first
-    if day > period.last:
+    """One week: each reads all refunds since its first day (docs/adr/0082)."""
+    first = date.fromisoformat(after[0]) + timedelta(days=1) if after else period.first
+    if first > period.last:
         return Piece([], after, 0, is_last=True)
-    found = finance.revenue(Period(period.game, day, day, period.only), list(finance.DIMENSIONS))
+    last = min(first + timedelta(days=6), period.last)
+    week = Period(period.game, first, last, period.only)
+    found = finance.revenue(week, list(finance.DIMENSIONS))
     rows = [
         (
             *row.labels,
@@ -193,7 +202,7 @@ def _read_revenue(period: Period, after: list[Any]) -> Piece:
         )
         for row in found
     ]
-    return Piece(rows, [day.isoformat()], 1, is_last=day >= period.last)
+    return Piece(rows, [last.isoformat()], _days(week), is_last=last >= period.last)
 
 
 KINDS = {

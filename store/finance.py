@@ -2,8 +2,9 @@
 
 Nothing is converted. A sale counts on the day of the purchase, a refund on the day it came (the
 platform's date where it tells one); days are the game's. What was never paid (pending, cancelled)
-does not count; what was paid and is held back here does. A refund that the platform took back is
-gone from its day. What staff took back is no refund: the platform kept the money.
+does not count; what was paid and is held back here does. Each of several partial refunds counts on
+its own day (docs/adr/0082); one that the platform took back is gone from its day. What staff took
+back is no refund: the platform kept the money.
 """
 
 from collections.abc import Sequence
@@ -89,6 +90,27 @@ class Row:
         return self.sold - self.refunded
 
 
+# The single refunds of a purchase p: {at}, and how much was gone after it ({revoked}) and before.
+# The log has how much was gone in all by then. What came later can only have given back the last of
+# it, so the least of what is told from then on is what is still gone of it. The row itself is told
+# last, also where the log has nothing: the purchase is older than what it keeps.
+REFUNDS = """
+    SELECT at, revoked, before FROM (
+        SELECT at, revoked, coalesce(lag(revoked) OVER (ORDER BY number), 0) AS before FROM (
+            SELECT at, number, min(revoked) OVER (ORDER BY number DESC) AS revoked FROM (
+                SELECT (detail ->> 'revoked_at')::timestamptz AS at, id AS number,
+                       (detail ->> 'revoked')::int AS revoked
+                FROM store_purchasestep WHERE purchase_id = p.id AND detail ? 'revoked'
+                UNION ALL
+                SELECT p.revoked_at, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid, p.revoked
+            ) told
+        ) held
+    ) parts
+    WHERE revoked > before AND at >= %(since)s AND at < %(until)s
+"""
+# What was paid back by one of them, in minor units: rounded so that the parts add up to the whole.
+REFUNDED = "p.price_minor_units * r.revoked / 100000 - p.price_minor_units * r.before / 100000"
+
 REVENUE = """
     WITH lines AS (
         SELECT {sold_labels} price_currency AS currency, 1 AS sales, 0 AS refunds,
@@ -99,10 +121,13 @@ REVENUE = """
           AND {paid} {only}
         UNION ALL
         SELECT {back_labels} price_currency, 0, 1, 0, 0,
-               coalesce(price_minor_units, 0) * revoked / 100000
-        FROM store_platformpurchase
-        WHERE game_id = %(game)s AND revoked > 0
-          AND revoked_at >= %(since)s AND revoked_at < %(until)s AND {paid} {only}
+               coalesce(refunded, 0)
+        FROM (
+            SELECT p.*, r.at, {refunded} AS refunded
+            FROM store_platformpurchase p CROSS JOIN LATERAL ({refunds}) r
+            WHERE game_id = %(game)s AND p.revoked > 0
+              AND revoked_at >= %(since)s AND {paid} {only}
+        ) refunds
     )
     SELECT {names} currency, sum(sales), sum(unpriced), sum(sold), sum(refunds), sum(refunded)
     FROM lines GROUP BY {numbers} ORDER BY {numbers}
@@ -137,7 +162,9 @@ def _revenue_query(period: Period, names: Sequence[str]) -> tuple[str, dict[str,
     only, values = only_sql(period)
     query = REVENUE.format(
         sold_labels=labels(SOLD_AT),
-        back_labels=labels("revoked_at"),
+        back_labels=labels("at"),
+        refunds=REFUNDS,
+        refunded=REFUNDED,
         sold_at=SOLD_AT,
         paid=PAID,
         only=only,

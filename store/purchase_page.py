@@ -124,6 +124,7 @@ def _told(step: PurchaseStep) -> str:
     moved = [name for name in ("taken", "given", "short") if detail.get(name)]
     parts = [
         str(detail.get("reason", "")),
+        f"{detail['revoked'] / 1000:g} % refunded in all" if "revoked" in detail else "",
         *(f"{name} {panels.amounts(detail[name])}" for name in moved),
         str(detail.get("code", "")),
     ]

@@ -71,10 +71,12 @@ def apply(
         with transaction.atomic():
             row = _locked(platform, line)
             series, is_new = subscriptions.locked(row, line)
-            before = row.state
+            before, revoked = row.state, row.revoked
             is_news = _learn(row, line)
             conflict = _own(row, order, line, series)
             detail = _settle(row, platform, line)
+            if row.revoked != revoked:
+                detail |= _noted_refund(row)
             _mark_for_telling(row, line, is_news=is_news)
             row.save()
             if series is not None:
@@ -148,8 +150,22 @@ def _learn(row: PlatformPurchase, line: Verified) -> bool:
 
 
 def _revoke(row: PlatformPurchase, line: Verified, revoked: int) -> None:
+    """Take note of how much was taken back by now, and when the last of it was."""
+    if not revoked:
+        row.revoked_at = None
+    elif revoked > row.revoked:
+        at = line.revoked_at or line.signed_at
+        if row.revoked_at is not None and at <= row.revoked_at:
+            # Of a further refund the platform may tell the first one's date.
+            at = max(line.signed_at, row.revoked_at)
+        row.revoked_at = at
     row.revoked = revoked
-    row.revoked_at = (line.revoked_at or row.revoked_at or line.signed_at) if revoked else None
+
+
+def _noted_refund(row: PlatformPurchase) -> dict[str, object]:
+    """What store/finance.py finds the single refunds of a purchase by."""
+    at = row.revoked_at and row.revoked_at.isoformat()
+    return {"revoked": row.revoked, "revoked_at": at}
 
 
 def _own(

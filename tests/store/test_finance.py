@@ -11,7 +11,7 @@ from django.urls import reverse
 from accounts.models import Game, Player, StaffUser
 from store import export_rows, finance, tasks
 from store.finance import Period, Row
-from store.models import Export, ExportPart
+from store.models import Export, ExportPart, PlatformPurchase
 from store.providers.base import WHOLE, Environment, State
 from store.services import exports
 from tests.factories.accounts import StaffUserFactory
@@ -106,6 +106,82 @@ def test_revenue__days_are_the_games(sales: None, shelf: Shelf) -> None:
     assert sum(row.sales for row in found) == 2
 
 
+EUROS: dict[str, Any] = {"price_minor_units": 999, "price_currency": "EUR"}
+
+
+def refunds_of(shelf: Shelf) -> dict[int, tuple[int, int]]:
+    """How many there were and of how much, by the number of the day."""
+    found = finance.revenue(period(shelf), ["day"])
+    return {
+        (date.fromisoformat(row.labels[0]) - FIRST).days: (row.refunds, row.refunded)
+        for row in found
+        if row.refunds
+    }
+
+
+def test_refunds__in_parts__each_on_its_day_and_days_that_were_told_stay(
+    shelf: Shelf, player: Player
+) -> None:
+    shelf.buy(player, purchased_at=EPOCH, **EUROS)
+
+    def refund(at: float, revoked: int, day: int) -> None:
+        shelf.hear(at=at, revoked=revoked, revoked_at=EPOCH + day * DAY, **EUROS)
+
+    refund(1, 33_333, 1)
+    assert refunds_of(shelf) == {1: (1, 332)}
+    refund(2, 66_666, 3)
+    assert refunds_of(shelf) == {1: (1, 332), 3: (1, 333)}
+    # The same news with another date, and a further part with the date of the one before.
+    refund(3, 66_666, 5)
+    refund(4 * 86_400, WHOLE, 3)
+    # The parts add up, to the cent.
+    assert refunds_of(shelf) == {1: (1, 332), 3: (1, 333), 4: (1, 334)}
+    # A day alone is what it is among others.
+    third = Period(shelf.game, FIRST + 3 * DAY, FIRST + 3 * DAY)
+    assert [(row.refunds, row.refunded) for row in finance.revenue(third, [])] == [(1, 333)]
+
+    export = ordered(shelf, "refunds")
+    tasks.write_exports()
+    export.refresh_from_db()
+    lines = [line.split(",") for line in text_of_file(export)[1:]]
+    assert [(line[2], line[15], line[16]) for line in lines] == [
+        ("2026-01-02", "33.333", "3.32"),
+        ("2026-01-04", "33.333", "3.33"),
+        ("2026-01-05", "33.334", "3.34"),
+    ]
+    assert (export.total, export.written) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("told", "left"),
+    [
+        ([(1, 30_000), (2, 60_000), (3, 30_000)], {1: 30}),
+        ([(1, 30_000), (2, 60_000), (3, 10_000)], {1: 10}),
+        ([(1, 30_000), (2, 60_000), (3, 0)], {}),
+        ([(1, WHOLE), (2, 0), (3, WHOLE)], {3: 100}),
+        ([(1, 30_000), (2, 10_000), (3, 60_000)], {1: 10, 3: 50}),
+    ],
+)
+def test_refunds__taken_back__gone_from_their_days(
+    shelf: Shelf, player: Player, told: list[tuple[int, int]], left: dict[int, int]
+) -> None:
+    price: dict[str, Any] = {"price_minor_units": 100, "price_currency": "EUR"}
+    shelf.buy(player, purchased_at=EPOCH, **price)
+    for day, revoked in told:
+        at = EPOCH + day * DAY if revoked else None
+        shelf.hear(at=day, revoked=revoked, revoked_at=at, **price)
+
+    assert {day: amount for day, (_, amount) in refunds_of(shelf).items()} == left
+
+
+def test_refunds__of_what_the_log_does_not_have__all_on_the_day_of_the_last(
+    shelf: Shelf, player: Player
+) -> None:
+    shelf.buy(player, purchased_at=EPOCH, **EUROS)
+    PlatformPurchase.objects.update(revoked=WHOLE // 2, revoked_at=EPOCH + 2 * DAY)
+    assert refunds_of(shelf) == {2: (1, 499)}
+
+
 def test_revenue__and_exports__use_indexes(many: None, shelf: Shelf) -> None:
     two_days = Period(shelf.game, date(2026, 3, 1), date(2026, 3, 2))
     query, values = finance._revenue_query(two_days, ["day", "country"])
@@ -116,6 +192,8 @@ def test_revenue__and_exports__use_indexes(many: None, shelf: Shelf) -> None:
         plan = scans(query, values, analyzed=TABLES)
         assert f"store_platformpurchase{index}" in {found for _, _, found in plan}
         assert ("Seq Scan", "store_platformpurchase", "") not in plan
+        logs = {index for _, table, index in plan if table == "store_purchasestep"}
+        assert logs == ({"store_purchasestep_purchase"} if refunds else set())
 
 
 # The page

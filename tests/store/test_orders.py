@@ -659,6 +659,8 @@ def test_refund__of_what_was_spent__leaves_a_debt_and_what_is_short(
     assert PurchaseStep.objects.get(after="revoked").detail == {
         "taken": {"gems": 10, "seeds": 1},
         "short": {"seeds": 1},
+        "revoked": WHOLE,
+        "revoked_at": "2026-01-01T00:00:01+00:00",
     }
     shelf.hear(at=2, product="pack", revoked=0)
     assert balance_of(player.pk, "gems") == (3, 0)
@@ -667,6 +669,8 @@ def test_refund__of_what_was_spent__leaves_a_debt_and_what_is_short(
     assert PurchaseStep.objects.latest("id").detail == {
         "given": {"gems": 10, "seeds": 1},
         "short": {},
+        "revoked": 0,
+        "revoked_at": None,
     }
     assert books_are_right()
 
