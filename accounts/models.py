@@ -310,3 +310,94 @@ class Merge(models.Model):
 
     def __str__(self) -> str:
         return f"{self.absorbed_id} into {self.survivor_id}"
+
+
+class Friendship(models.Model):
+    """Two friends: a row for each of them, so that a player's friends are one range of an index.
+
+    Written by accounts.services.friends alone, both rows together, with both players locked.
+    """
+
+    pk = models.CompositePrimaryKey("player_id", "friend_id")
+    # The primary key finds a player's friends, and whether two are. Nothing looks for `friend`.
+    player = models.ForeignKey(Player, models.CASCADE, related_name="+", db_index=False)
+    friend = models.ForeignKey(Player, models.CASCADE, related_name="+", db_index=False)
+    created_at = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=~Q(player=models.F("friend")), name="accounts_friendship_two"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.player_id} and {self.friend_id}"
+
+
+class FriendRequest(models.Model):
+    """A player asks another to be friends. Gone when it is answered or withdrawn.
+
+    That of someone whom the recipient has blocked stands like any other, and the recipient does
+    not see it (docs/adr/0017).
+    """
+
+    sender = models.ForeignKey(Player, models.CASCADE, related_name="+", db_index=False)
+    recipient = models.ForeignKey(Player, models.CASCADE, related_name="+", db_index=False)
+    created_at = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        constraints = [
+            # Also finds the requests that a player has sent.
+            models.UniqueConstraint(
+                fields=("sender", "recipient"), name="accounts_friendrequest_once"
+            ),
+            models.CheckConstraint(
+                condition=~Q(sender=models.F("recipient")), name="accounts_friendrequest_two"
+            ),
+        ]
+        indexes = [
+            # The requests that a player has received.
+            models.Index(fields=("recipient",), name="accounts_friendrequest_to")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.sender_id} asks {self.recipient_id}"
+
+
+class FriendCode(models.Model):
+    """What a player gives others to be found by. Thrown away, another one takes its place."""
+
+    player = models.OneToOneField(Player, models.CASCADE, primary_key=True, related_name="+")
+    game = GameOfManyRows()
+    code = models.CharField(max_length=8)
+    created_at = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        constraints = [
+            # Whose code was typed.
+            models.UniqueConstraint(fields=("game", "code"), name="accounts_friendcode_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.code
+
+
+class Block(models.Model):
+    """A player wants nothing to do with another, who does not find out."""
+
+    player = models.ForeignKey(Player, models.CASCADE, related_name="+", db_index=False)
+    blocked = models.ForeignKey(Player, models.CASCADE, related_name="+", db_index=False)
+    created_at = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        constraints = [
+            # Also finds all whom a player has blocked.
+            models.UniqueConstraint(fields=("player", "blocked"), name="accounts_block_once"),
+            models.CheckConstraint(
+                condition=~Q(player=models.F("blocked")), name="accounts_block_two"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.player_id} blocks {self.blocked_id}"

@@ -2,6 +2,7 @@
 
 from django.urls import reverse
 
+from accounts import friend_selectors
 from accounts.backoffice import Panel, register_player_panel
 from accounts.models import Player
 from accounts.selectors import identities_of, live_sessions, sanctions_of
@@ -11,6 +12,7 @@ SHOWN = 10
 
 def register() -> None:
     register_player_panel("Sanctions", sanctions, order=10)
+    register_player_panel("Friends", friends, order=70)
     register_player_panel("Sign-in methods", identities, order=80)
     register_player_panel("Sessions", sessions, order=90)
 
@@ -37,6 +39,23 @@ def sanctions(player: Player) -> Panel:
         rows,
         more_url=more("accounts_sanction", player),
     )
+
+
+def friends(player: Player) -> Panel:
+    """The newest of each kind, and how many there are of all (they have bounds)."""
+    kinds = (
+        ("friend", "friends", friend_selectors.friendships_of(player.pk), "friend"),
+        ("has asked", "requests received", friend_selectors.requests_received(player.pk), "sender"),
+        ("was asked", "requests sent", friend_selectors.requests_sent(player.pk), "recipient"),
+        ("blocked", "blocked", friend_selectors.blocks_of(player.pk), "blocked"),
+    )
+    rows = [
+        (getattr(row, other), what, row.created_at)
+        for what, _, found, other in kinds
+        for row in found.order_by("-created_at")[:SHOWN]
+    ]
+    counts = ", ".join(f"{found.count()} {many}" for _, many, found, _ in kinds)
+    return Panel(("Player", "Is", "Since"), rows, note=f"{counts}.")
 
 
 def identities(player: Player) -> Panel:

@@ -81,6 +81,8 @@ def test_index__opens_for_everyone(role: str) -> None:
         ("accounts_sanction", ROLES),
         ("accounts_identity", ("support", "admin")),
         ("accounts_session", ("support", "admin")),
+        ("accounts_friendrequest", ("support", "admin")),
+        ("accounts_block", ("support", "admin")),
         ("accounts_apikey", ("admin",)),
         ("accounts_staffuser", ("admin",)),
         ("auditlog_logentry", ("admin",)),

@@ -9,11 +9,17 @@ import pytest
 from django.conf import settings
 from pytest_django import DjangoDbBlocker
 
-from accounts.models import Game
+from accounts.models import Block, FriendRequest, Game
 from accounts.services import game_files
 from tests.contract.callers import World, new_world
 from tests.contract.operations import Owned
-from tests.factories.accounts import IdentityFactory, SanctionFactory, SessionFactory
+from tests.factories.accounts import (
+    IdentityFactory,
+    PlayerFactory,
+    SanctionFactory,
+    SessionFactory,
+    befriend,
+)
 from tests.fixtures.api import PlayerClient
 from tests.fixtures.database import empty_database
 
@@ -67,12 +73,19 @@ def owned(world: World) -> Owned:
     client = PlayerClient(world.headers("player"), player_id=player.pk)
     saved: Any = client.put("/v1/saves/garden", {"beds": 3}, if_none_match="*")
     assert saved.status_code == 201, saved.content
+    friend, asker, blocked = PlayerFactory.create_batch(3, game=player.game)
+    befriend(player, friend)
+    FriendRequest.objects.create(sender=asker, recipient=player)
+    Block.objects.create(player=player, blocked=blocked)
     return Owned(
         {
             ("v1/players/<", "player"): player.pk,
             ("v1/leaderboards/", "player"): player.pk,
             ("v1/players/me/identities/", "identity"): IdentityFactory(player=player).pk,
             ("v1/players/<", "sanction"): SanctionFactory(player=player).pk,
+            ("v1/friends/<", "player"): friend.pk,
+            ("v1/friends/requests/<", "player"): asker.pk,
+            ("v1/blocks/<", "player"): blocked.pk,
             ("v1/sessions/<", "session"): SessionFactory(player=player).pk,
         },
         {

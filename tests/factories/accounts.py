@@ -10,7 +10,16 @@ from django.utils import timezone
 from factory.declarations import LazyAttribute, LazyFunction, Sequence, SubFactory
 from factory.django import DjangoModelFactory
 
-from accounts.models import ApiKey, Game, Identity, Player, Sanction, Session, StaffUser
+from accounts.models import (
+    ApiKey,
+    Friendship,
+    Game,
+    Identity,
+    Player,
+    Sanction,
+    Session,
+    StaffUser,
+)
 from accounts.names import name_key
 from accounts.services import keys
 from accounts.tokens import make_access_token
@@ -122,4 +131,14 @@ def access_token(session: Session, *, now: float | None = None, game_id: UUID | 
         game_id=game_id or session.game_id,
         is_tester=session.player.is_tester,
         now=now,
+    )
+
+
+def befriend(player: Player, other: Player) -> None:
+    """Two rows alone. `accounts.services.friends.accept` also runs hooks."""
+    Friendship.objects.bulk_create(
+        [
+            Friendship(player=player, friend=other),
+            Friendship(player=other, friend=player),
+        ]
     )
