@@ -102,6 +102,8 @@ def _what(step: PurchaseStep) -> str:
         return "Moved to another player"
     if "refused_claim_of" in detail:
         return "Left with its owner"
+    if "reopened_claim_of" in detail:
+        return "Claim to be decided again"
     if "tried_again" in detail:
         return "Tried again by staff"
     if "given" in detail:
@@ -128,7 +130,11 @@ def _told(step: PurchaseStep) -> str:
         *(f"{name} {panels.amounts(detail[name])}" for name in moved),
         str(detail.get("code", "")),
     ]
-    players = {"moved_from": "from player", "refused_claim_of": "not to player"}
+    players = {
+        "moved_from": "from player",
+        "refused_claim_of": "not to player",
+        "reopened_claim_of": "of player",
+    }
     parts += [f"{text} {detail[name]}" for name, text in players.items() if name in detail]
     parts += detail.get("tried_again", [])
     return " · ".join(filter(None, parts))

@@ -15,6 +15,12 @@ from accounts.roles import EVERYONE, HELPERS, Roles, may
 from store.models import OwnerConflict, PlatformPurchase
 from store.services import ownership
 
+# The actions that make sense for a claim, by its state.
+POSSIBLE = {
+    OwnerConflict.State.OPEN: ("_keep", "_move"),
+    OwnerConflict.State.KEPT: ("_reopen",),
+}
+
 
 class ReasonForm(forms.Form):
     """Why; the audit log and the purchase's steps keep it."""
@@ -73,7 +79,7 @@ class OwnerConflictAdmin(PlayerSearchMixin, BigTableAdmin):
     indexed_filters = ({"state__exact": "open"},)
     list_select_related = ("claimant", "purchase__player")
     fields = ("purchase", "owner", "claimant", "order", "state", "decided_by", "decided_at")
-    actions_detail = ("keep", "move")
+    actions_detail = ("keep", "move", "reopen")
 
     @display(description="Owner")
     def owner(self, conflict: OwnerConflict) -> str:
@@ -86,6 +92,13 @@ class OwnerConflictAdmin(PlayerSearchMixin, BigTableAdmin):
     def has_decide_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return may(request.user, "decide", self.roles)
 
+    def get_actions_detail(self, request: HttpRequest, object_id: Any = None) -> list[Any]:
+        """Only what can be done about this claim as it is."""
+        offered: list[Any] = super().get_actions_detail(request, object_id)
+        row = self.get_object(request, str(object_id)) if object_id and offered else None
+        names = POSSIBLE.get(row.state, ()) if row else ()
+        return [one for one in offered if one.action_name.endswith(names)]
+
     @action(description="Leave it where it is", url_path="keep", permissions=["decide"])
     def keep(self, request: HttpRequest, object_id: str) -> HttpResponse:
         conflict: OwnerConflict = self.object_or_404(request, object_id)
@@ -95,3 +108,24 @@ class OwnerConflictAdmin(PlayerSearchMixin, BigTableAdmin):
     def move(self, request: HttpRequest, object_id: str) -> HttpResponse:
         conflict: OwnerConflict = self.object_or_404(request, object_id)
         return decide_conflict(self, request, conflict, move=True)
+
+    @action(description="Decide it again", url_path="reopen", permissions=["decide"])
+    def reopen(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        known: OwnerConflict = self.object_or_404(request, object_id)
+
+        def act(form: forms.Form) -> None:
+            reason, actor = form.cleaned_data["reason"], request.user.get_username()
+            with transaction.atomic():
+                conflict = ownership.reopen(conflict_id=known.pk, actor=actor, reason=reason)
+                audit(conflict, state=("", "open"), reason=("", reason))
+                audit(known.purchase, claim=("kept", "open"), reason=("", reason))
+
+        question = Confirmation(
+            title="Decide this claim again?",
+            text=f"{known.claimant}'s claim waits for a decision once more. Nothing moves by this.",
+            button="Decide it again",
+            form=ReasonForm,
+            act=act,
+            done="It waits for a decision: leave it or move it here.",
+        )
+        return confirm(self, request, known.purchase, question)

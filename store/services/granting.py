@@ -11,8 +11,10 @@ from uuid import UUID
 
 import structlog
 from django.db import transaction
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from accounts.errors import PlayerMerged
 from accounts.models import Player
 from store.errors import BalanceLimit, StackLimit
 from store.metrics import OWNER_CONFLICTS, PLATFORM_PURCHASES
@@ -20,7 +22,6 @@ from store.models import (
     AccountToken,
     Offer,
     Order,
-    OwnerConflict,
     PlatformApp,
     PlatformPurchase,
     Subscription,
@@ -28,7 +29,7 @@ from store.models import (
 from store.platforms import Platform
 from store.providers.base import WHOLE, Environment, Kind, RejectedError, TryAgainError, Verified
 from store.providers.base import State as PlatformState
-from store.services import contents, reversals, steps, subscriptions
+from store.services import contents, ownership, reversals, steps, subscriptions
 from store.services.steps import Cause
 
 log = structlog.get_logger(__name__)
@@ -88,13 +89,16 @@ def apply(
     except (BalanceLimit, StackLimit) as error:
         # The money was taken: it waits for room, and for staff after a day.
         raise TryAgainError(error.code, error.detail, counts=False) from None
+    except PlayerMerged as error:
+        # The receipt was the absorbed player's when this began; it is about to be another's.
+        raise TryAgainError(error.code, error.detail) from None
     if not is_news:
         log.info("platform_news_is_old", purchase=str(row.pk), cause=cause.kind)
     if row.state != before:
         PLATFORM_PURCHASES.labels(row.provider, row.environment, row.state).inc()
     if conflict:
         OWNER_CONFLICTS.inc()
-        return Outcome(row, "owned_by_another")
+        return Outcome(row, ownership.OWNED_BY_ANOTHER)
     return Outcome(row, "cancelled" if row.state == State.CANCELLED else row.code)
 
 
@@ -188,12 +192,7 @@ def _own(
     if row.player_id == order.player_id:
         row.order_id = row.order_id or order.pk
         return False
-    claims = OwnerConflict.objects.filter(purchase=row, claimant_id=order.player_id)
-    if not claims.filter(state=OwnerConflict.State.KEPT).exists():  # decided once
-        OwnerConflict.objects.bulk_create(
-            [OwnerConflict(purchase=row, claimant_id=order.player_id, order=order)],
-            ignore_conflicts=True,
-        )
+    ownership.claim(row=row, order=order)
     return True
 
 
@@ -202,7 +201,8 @@ def _bound(row: PlatformPurchase) -> UUID | None:
     if row.account is None:
         return None
     found = AccountToken.objects.filter(token=row.account, player__game_id=row.game_id)
-    return found.values_list("player_id", flat=True).first()
+    heir = Coalesce("player__merged_into_id", "player_id")
+    return found.values_list(heir, flat=True).first()
 
 
 def _of_series(row: PlatformPurchase) -> UUID | None:

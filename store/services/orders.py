@@ -26,7 +26,7 @@ from store.providers.base import (
     RejectedError,
     Verified,
 )
-from store.services import asking, granting, steps, subscriptions
+from store.services import asking, granting, ownership, steps, subscriptions
 from store.services.steps import Cause
 
 log = structlog.get_logger(__name__)
@@ -58,8 +58,11 @@ def submit(*, game_id: UUID, player_id: UUID, provider: str, receipt: Any) -> tu
     )
     Order.objects.bulk_create([new], ignore_conflicts=True)
     order = Order.objects.get(player_id=player_id, provider=provider, digest=digest)
-    if order.state == State.REJECTED and order.data != new.data:
-        # The same purchase with another proof of it, after one that did not hold.
+    if order.state == State.REJECTED and (
+        order.data != new.data or ownership.may_claim_again(order=order)
+    ):
+        # The same purchase with another proof of it, after one that did not hold; or one that
+        # staff left with its owner, some time ago.
         return again(order_id=order.pk, cause=_cause(order), data=new.data), True
     return order, order.pk == new.pk
 

@@ -1,12 +1,14 @@
 """Whose a purchase is: account tokens, and purchases that two players claim."""
 
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 from django.db import connection, transaction
+from django.db.models import Count, Max, QuerySet
 from django.utils import timezone
 
 from config.api.problems import NotFound
-from store.errors import RequestDecided
+from store.errors import NotForDecision, RequestDecided
 from store.models import (
     AccountToken,
     Order,
@@ -18,6 +20,13 @@ from store.models import (
 from store.providers.base import WHOLE
 from store.services import reversals, steps
 from store.services.steps import Cause
+
+# What a receipt of somebody else's purchase is rejected with.
+OWNED_BY_ANOTHER = "owned_by_another"
+# A claim that staff did not follow is theirs to look at again after this time, if its player still
+# sends the receipt; after twice the time where they have not followed it again, and so on.
+CLAIMS_REST = timedelta(days=7)
+MOST_DOUBLINGS = 6
 
 
 def account_token(*, player_id: UUID) -> UUID:
@@ -39,11 +48,7 @@ def decide(*, conflict_id: UUID, move: bool, actor: str, reason: str = "") -> Ow
     `NotFound`, `RequestDecided`.
     """
     with transaction.atomic():
-        known = OwnerConflict.objects.filter(pk=conflict_id).first()
-        if known is None:
-            raise NotFound("There is no such conflict")
-        row = PlatformPurchase.objects.select_for_update(of=("self",)).get(pk=known.purchase_id)
-        conflict = OwnerConflict.objects.select_for_update(of=("self",)).get(pk=conflict_id)
+        row, conflict = _locked(conflict_id)
         if conflict.state != OwnerConflict.State.OPEN:
             raise RequestDecided("The conflict is decided already")
         conflict.state = OwnerConflict.State.MOVED if move else OwnerConflict.State.KEPT
@@ -57,6 +62,70 @@ def decide(*, conflict_id: UUID, move: bool, actor: str, reason: str = "") -> Ow
             noted = {"refused_claim_of": str(conflict.claimant_id), "reason": reason}
             steps.of_purchase(row, row.state, cause, noted)
     return conflict
+
+
+def reopen(*, conflict_id: UUID, actor: str, reason: str) -> OwnerConflict:
+    """Have a claim that staff did not follow decided once more; the new conflict. The old one stays
+    as it was decided. Raises `NotFound`, `NotForDecision`."""
+    with transaction.atomic():
+        row, known = _locked(conflict_id)
+        if known.state != OwnerConflict.State.KEPT or row.player_id == known.claimant_id:
+            raise NotForDecision("Nobody else has what was claimed")
+        if _claims(row.pk, known.claimant_id).filter(state=OwnerConflict.State.OPEN).exists():
+            raise NotForDecision("The claim is open already")
+        conflict = OwnerConflict.objects.create(
+            purchase=row, claimant_id=known.claimant_id, order_id=known.order_id
+        )
+        noted = {"reopened_claim_of": str(known.claimant_id), "reason": reason}
+        steps.of_purchase(row, row.state, Cause(PurchaseStep.Cause.STAFF, actor), noted)
+    return conflict
+
+
+def claim(*, row: PlatformPurchase, order: Order) -> None:
+    """Have staff look at a receipt of a purchase that is another player's; once, and again when
+    the claim has rested. The caller holds the purchase's lock."""
+    if not _rests(row.pk, order.player_id):
+        OwnerConflict.objects.bulk_create(
+            [OwnerConflict(purchase=row, claimant_id=order.player_id, order=order)],
+            ignore_conflicts=True,
+        )
+
+
+def may_claim_again(*, order: Order) -> bool:
+    """Whether a receipt that ended as another player's is worth a look: staff have decided about
+    all that it claims, and something has rested since."""
+    if order.code != OWNED_BY_ANOTHER:
+        return False
+    purchases = [UUID(purchase) for purchase in order.purchases]
+    claims = OwnerConflict.objects.filter(purchase__in=purchases, claimant_id=order.player_id)
+    return not claims.filter(state=OwnerConflict.State.OPEN).exists() and not all(
+        _rests(purchase, order.player_id) for purchase in purchases
+    )
+
+
+def _claims(purchase_id: UUID, claimant_id: UUID) -> "QuerySet[OwnerConflict]":
+    return OwnerConflict.objects.filter(purchase=purchase_id, claimant=claimant_id)
+
+
+def _rests(purchase_id: UUID, claimant_id: UUID) -> bool:
+    """Whether staff left the purchase where it still is, and not long ago."""
+    kept = _claims(purchase_id, claimant_id).filter(state=OwnerConflict.State.KEPT)
+    known = kept.aggregate(times=Count("pk"), last=Max("decided_at"))
+    if not known["times"]:
+        return False
+    since = PurchaseStep.objects.filter(purchase=purchase_id, at__gt=known["last"])
+    if since.filter(detail__has_key="moved_from").exists():
+        return False  # it is somebody else's by now
+    pause = CLAIMS_REST * 2 ** min(known["times"] - 1, MOST_DOUBLINGS)
+    return bool(timezone.now() < known["last"] + pause)
+
+
+def _locked(conflict_id: UUID) -> tuple[PlatformPurchase, OwnerConflict]:
+    known = OwnerConflict.objects.filter(pk=conflict_id).first()
+    if known is None:
+        raise NotFound("There is no such conflict")
+    row = PlatformPurchase.objects.select_for_update(of=("self",)).get(pk=known.purchase_id)
+    return row, OwnerConflict.objects.select_for_update(of=("self",)).get(pk=conflict_id)
 
 
 def _move(row: PlatformPurchase, conflict: OwnerConflict, cause: Cause, reason: str) -> None:

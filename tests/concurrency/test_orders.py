@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection
 
 from accounts.models import Game, Player
+from store.errors import NotForDecision
 from store.models import Order, OwnerConflict, PlatformPurchase, Transaction
 from store.providers.base import WHOLE, TryAgainError
 from store.services import asking, granting, orders, ownership, telling, verification
@@ -253,6 +254,42 @@ def test_conflicts__decided_both_ways_at_once__one_decision(shelf: Shelf, player
     total = sum((balance_of(one.pk, "gems") or (0, 0))[0] for one in (player, other))
     assert total == 100
     assert list(verification.verify()) == []
+
+
+@pytest.fixture
+def kept(shelf: Shelf, player: Player) -> OwnerConflict:
+    """A claim that staff have left with the purchase's owner."""
+    shelf.buy(player)
+    shelf.process(shelf.submit(PlayerFactory(game=shelf.game)))
+    return ownership.decide(conflict_id=OwnerConflict.objects.get().pk, move=False, actor="ann")
+
+
+def reopen_at_once(kept: OwnerConflict) -> list[Exception]:
+    def reopen(number: int) -> OwnerConflict:
+        return ownership.reopen(conflict_id=kept.pk, actor=str(number), reason="a ticket")
+
+    return errors_of(at_once(8, reopen))
+
+
+def test_reopen__8_threads__open_once_and_the_others_are_told(kept: OwnerConflict) -> None:
+    errors = reopen_at_once(kept)
+
+    assert [type(error) for error in errors] == [NotForDecision] * 7
+    assert OwnerConflict.objects.filter(state="open").count() == 1
+
+
+def test_reopen__control_without_the_lock__only_the_index_is_left(
+    kept: OwnerConflict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All look before any of them acts; the others get an error that tells them nothing."""
+    rows = OwnerConflict.objects
+    monkeypatch.setattr(ownership, "_locked", lambda _: (PlatformPurchase.objects.get(), kept))
+    monkeypatch.setattr(rows, "create", Meeting(8).before(rows.create))
+
+    errors = reopen_at_once(kept)
+
+    assert [type(error) for error in errors] == [IntegrityError] * 7
+    assert OwnerConflict.objects.filter(state="open").count() == 1
 
 
 def test_platform_fails_every_other_time__60_receipts__each_granted_once(
