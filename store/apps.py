@@ -9,6 +9,7 @@ class StoreConfig(AppConfig):
         from auditlog.registry import auditlog
 
         from accounts import definition as game_file
+        from accounts import merging as merges
         from accounts.backoffice import register_player_panel
         from config.db.partitions import Partitioned, register
         from config.hooks import declare_point
@@ -21,6 +22,7 @@ class StoreConfig(AppConfig):
             subscription_panels,
         )
         from store.providers import apple_checks  # noqa: F401 (registers its checks)
+        from store.services import merging
 
         for section in (
             definition_platforms.PlatformsSection(),
@@ -48,6 +50,7 @@ class StoreConfig(AppConfig):
             "A purchase in a platform's store was granted. after: game_id, player_id, purchase_id "
             "(strings), offer, quantity.",
         )
+        merges.register(merging)
         register_player_panel("Wallet", panels.wallet, order=20)
         register_player_panel("Inventory", panels.inventory, order=21)
         register_player_panel("Purchases", panels.purchases, order=22)

@@ -70,6 +70,7 @@ class Transaction(models.Model):
         GRANT = "grant"
         CONSUMPTION = "consumption"
         REFUND = "refund"
+        MERGE = "merge"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     game = models.ForeignKey(
@@ -107,6 +108,7 @@ class Account(models.TextChoices):
     SOURCE_PURCHASE = "source:purchase", "contents of what players bought"
     SINK_PURCHASE = "sink:purchase", "what players paid"
     SINK_REFUND = "sink:refund", "what refunds took back"
+    TRANSFER_MERGE = "transfer:merge", "what merged players brought along"
 
 
 class Entry(models.Model):

@@ -15,6 +15,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection, transaction
 
+from accounts.errors import PlayerMerged
 from config.api.problems import IdempotencyKeyReused, NotFound
 from config.db.ids import uuid7
 from store.catalogue import Currency, Item, catalogue
@@ -111,7 +112,7 @@ def post(
     is `replayed`, and with another `fingerprint` refused with `IdempotencyKeyReused`.
 
     Nothing is written when it raises `InsufficientFunds`, `BalanceLimit`, `InsufficientItems`,
-    `StackLimit` or `NotFound` (no such player in this game).
+    `StackLimit`, `NotFound` (no such player in this game) or `PlayerMerged`.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -243,4 +244,6 @@ def refuse(game_id: UUID, status: str, subject: int | None) -> NoReturn:
         raise IdempotencyKeyReused
     if status == "no_player":
         raise NotFound("There is no such player")
+    if status == "merged":
+        raise PlayerMerged
     raise AssertionError(f"store_post answered {status}")

@@ -108,13 +108,21 @@ STACKS = """
     WHERE (held.quantity, held.updated_at) IS DISTINCT FROM (moved.quantity, moved.updated_at)
 """
 
+# What a merged player has bought counts for whom it was merged into.
 OFFER_USES = """
-    WITH bought AS (
+    WITH purchase AS (
+        SELECT b.player_id, b.offer_id, b.quantity, b.created_at
+        FROM store_purchase b JOIN accounts_player p ON p.id = b.player_id
+        WHERE b.player_id > %(first)s::uuid AND b.player_id <= %(last)s::uuid
+          AND p.merged_into_id IS NULL AND b.offer_id = ANY (%(offers)s::uuid[])
+        UNION ALL
+        SELECT p.merged_into_id, b.offer_id, b.quantity, b.created_at
+        FROM accounts_player p JOIN store_purchase b ON b.player_id = p.id
+        WHERE p.merged_into_id > %(first)s::uuid AND p.merged_into_id <= %(last)s::uuid
+          AND b.offer_id = ANY (%(offers)s::uuid[])
+    ), bought AS (
         SELECT player_id, offer_id, sum(quantity) AS quantity, max(created_at) AS last_at
-        FROM store_purchase
-        WHERE player_id > %(first)s::uuid AND player_id <= %(last)s::uuid
-          AND offer_id = ANY (%(offers)s::uuid[])
-        GROUP BY player_id, offer_id
+        FROM purchase GROUP BY player_id, offer_id
     ), held AS (
         SELECT player_id, offer_id, quantity, period_quantity, last_at FROM store_offeruse
         WHERE player_id > %(first)s::uuid AND player_id <= %(last)s::uuid
@@ -174,6 +182,32 @@ GRANTS = FACTS.format(
                                    'items', f.items)""",
 )
 
+# What merged players brought along, and what an undo gave back, one lost and the other got.
+MERGES = """
+    WITH posted AS MATERIALIZED (
+        SELECT m.id, t.id AS transaction_id, t.created_at
+        FROM accounts_merge m
+        CROSS JOIN (VALUES (':in'), (':out'), (':undo:in'), (':undo:out')) AS way (suffix)
+        JOIN store_transaction t ON t.game_id = m.game_id AND t.key = 'merge:' || m.id || suffix
+        WHERE m.id > %(first)s::uuid AND m.id <= %(last)s::uuid
+          AND (%(game)s::uuid IS NULL OR m.game_id = %(game)s::uuid)
+    ), moved AS (
+        SELECT p.id, c.key AS what, e.paid + e.earned AS amount
+        FROM posted p
+        JOIN store_entry e ON e.created_at = p.created_at AND e.transaction_id = p.transaction_id
+                          AND e.account = 'wallet'
+        JOIN store_currency c ON c.id = e.currency_id
+        UNION ALL
+        SELECT p.id, i.key, m.quantity
+        FROM posted p
+        JOIN store_stackmovement m ON m.created_at = p.created_at
+                                  AND m.transaction_id = p.transaction_id
+        JOIN store_item i ON i.id = m.item_id
+    )
+    SELECT 'merge ' || id, format('%%s %%s more came than went', sum(amount), what)
+    FROM moved GROUP BY id, what HAVING sum(amount) <> 0
+"""
+
 
 def verify(
     *, game_id: UUID | None = None, progress: Progress | None = None
@@ -195,6 +229,7 @@ def verify(
             PLATFORM_PURCHASES,
             _slices("store_platformpurchase", "id"),
         ),
+        ("merges balance", MERGES, _slices("accounts_merge", "id")),
     ]
     for check, query, slices in checks:
         for number, (first, last) in enumerate(slices, 1):
