@@ -11,7 +11,7 @@ from accounts.selectors import PublicPlayer
 from accounts.services import friend_codes
 from accounts.services.friends import Asked
 from config.api.pagination import PageQuery
-from config.api.wire import Input, Output, utc
+from config.api.wire import UNSET, Input, Output, UnsetType, utc
 
 
 class OtherPlayer(Input, frozen=True, kw_only=True):
@@ -23,8 +23,8 @@ class OtherPlayer(Input, frozen=True, kw_only=True):
 class NewFriendRequest(Input, frozen=True, kw_only=True):
     """Whom to ask: a player, or whoever has this friend code."""
 
-    player: UUID | None = None
-    code: Annotated[str, msgspec.Meta(min_length=1, max_length=40)] | None = None
+    player: UUID | UnsetType = UNSET
+    code: Annotated[str, msgspec.Meta(min_length=1, max_length=40)] | UnsetType = UNSET
 
 
 class RequestQuery(PageQuery, kw_only=True):

@@ -22,6 +22,7 @@ from config.api.callers import ApiRequest
 from config.api.pagination import Page, PageQuery, keyset_page
 from config.api.parsing import invalid
 from config.api.views import ApiViewSet, answer, endpoint
+from config.api.wire import UNSET
 
 EXAMPLE_PLAYER = {"player": "01a1fd48-f3a6-74a5-9f83-3bba5ee735f4"}
 
@@ -105,11 +106,11 @@ class FriendRequestViewSet(ApiViewSet):
         count against limits of their own.
         """
         caller = request.caller
-        if body.player is not None and body.code is None:
+        if body.player is not UNSET and body.code is UNSET:
             asked = friends.ask(
                 game_id=caller.game_id, player_id=caller.player, other_id=body.player
             )
-        elif body.code is not None and body.player is None:
+        elif body.code is not UNSET and body.player is UNSET:
             asked = friends.ask_by_code(
                 game_id=caller.game_id,
                 player_id=caller.player,

@@ -467,6 +467,7 @@ def fill(player: Player, path: str, count: int) -> None:
 def test_list__costs_the_same_with_1_and_20__and_has_pages(ada: PlayerClient, path: str) -> None:
     ada.get(path)
     counts = []
+    found: list[str] = []
     for count in (1, 19):
         fill(row_of(ada), path, count)
         with CaptureQueriesContext(connection) as queries:

@@ -12,6 +12,7 @@ from accounts.errors import FriendRequestsFull, FriendsFull, NoFriendRequest
 from accounts.friend_selectors import are_friends
 from accounts.models import Block, FriendCode, FriendRequest, Friendship, Game, Player
 from accounts.services import friend_codes, friends
+from config.api.problems import Problem
 from tests.concurrency.test_ledger import outcomes
 from tests.factories.accounts import PlayerFactory
 from tests.threads import Meeting, at_once
@@ -170,7 +171,7 @@ def test_everyone_with_everyone__no_deadlock(ada: Player, others: list[Player]) 
             ]
             try:
                 deed(game_id=one.game_id, player_id=one.pk, other_id=other.pk)
-            except friends.Problem:
+            except Problem:
                 continue
 
     assert outcomes(at_once(16, act)) == (16, set())

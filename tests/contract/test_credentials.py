@@ -127,8 +127,7 @@ def test_with_another_games_credential__nothing_of_this_game_is_seen_or_changed(
         if "player" in o.contract.callers
         and (
             any(name in ("session", "identity") for _, name in o.parameters)
-            or o.route.startswith(("v1/friends/", "v1/blocks/"))
-            and o.parameters
+            or (o.parameters and o.route.startswith(("v1/friends/", "v1/blocks/")))
         )
     ),
 )
