@@ -6,11 +6,20 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.conf import LazySettings
 from django.db import connection
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
+from accounts.models import Merge
 from config.api.problems import Problem
 from store.catalogue import catalogue
 from store.errors import (
@@ -33,7 +42,8 @@ from store.services import (
     verification,
 )
 from tests.factories.accounts import PlayerFactory
-from tests.factories.store import CampaignFactory, OfferFactory
+from tests.factories.merging import merge, undo
+from tests.factories.store import CampaignFactory, OfferFactory, give
 from tests.fakes.platform import NAME, NOTICE, ORDER, Shelf, make_shelf
 from tests.store.conftest import Shop, balance_of, stack_of
 
@@ -62,6 +72,17 @@ class Sold:
         return "partially_revoked" if self.revoked else "granted"
 
 
+@dataclass
+class Merged:
+    """What another player brought along; `paid` below 0 is a debt."""
+
+    row: Merge
+    paid: int
+    earned: int
+    seeds: int
+    has_koi: bool
+
+
 class Books(RuleBasedStateMachine):
     """One player's value beside a model of it: petals {paid, earned}, seeds and koi."""
 
@@ -70,21 +91,29 @@ class Books(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        row = PlayerFactory(game=self.shop.game)
+        self.row = row = PlayerFactory(game=self.shop.game)
         ledger.open_wallet(game_id=row.game_id, player_id=row.pk)
         self.player_id: UUID = row.pk
         self.game_id: UUID = row.game_id
         self.paid, self.earned, self.seeds, self.koi = 0, 100, 0, 0
         self.done: dict[str, Any] = {}
         self.sold: dict[str, Sold] = {}
+        self.merged: list[Merged] = []
 
-    def petals(self, amount: int, mode: ledger.Mode, kind: Transaction.Kind, key: str) -> None:
+    def petals(
+        self,
+        amount: int,
+        mode: ledger.Mode,
+        kind: Transaction.Kind,
+        key: str,
+        player_id: UUID | None = None,
+    ) -> None:
         accounts = {"refund": Account.SINK_REFUND, "paid": Account.SOURCE_PURCHASE}
         ledger.post(
             game_id=self.game_id,
-            player_id=self.player_id,
+            player_id=player_id or self.player_id,
             kind=kind,
-            key=f"{self.player_id}:{key}",
+            key=f"{player_id or self.player_id}:{key}:{mode}",
             reason="machine",
             lines=[
                 ledger.Line(
@@ -276,6 +305,63 @@ class Books(RuleBasedStateMachine):
             self.seeds -= quantity
             assert left.quantity == self.seeds
 
+    @rule(
+        given=st.integers(0, 400),
+        bought=st.integers(0, 300),
+        refunded=st.integers(0, 600),
+        seeds=st.integers(0, 20),
+        has_koi=st.booleans(),
+    )
+    def merge_another(
+        self, given: int, bought: int, refunded: int, seeds: int, has_koi: bool
+    ) -> None:
+        """Another player, who has something or owes it, becomes this one."""
+        other = PlayerFactory(game=self.shop.game)
+        ledger.open_wallet(game_id=self.game_id, player_id=other.pk)
+        if has_koi:
+            purchases.purchase(
+                game_id=self.game_id, player_id=other.pk, offer="koi", quantity=1, key="koi"
+            )
+        if given or seeds:
+            give(other, {"petals": given} if given else {}, {"seeds": seeds} if seeds else {})
+        for amount, mode in ((bought, "paid"), (refunded, "refund")):
+            if amount:
+                self.petals(amount, mode, Transaction.Kind.REFUND, "other", other.pk)
+        paid, earned = balance_of(other.pk, "petals") or (0, 0)
+        begun = min(earned, 100)
+
+        made = merge(self.row, other)
+
+        if paid > 0:
+            self.put(paid, "paid")
+        else:
+            self.take(-paid)
+        credited = min(earned - begun, self.room())
+        self.put(credited, "earned")
+        sown = min(seeds, 20 - self.seeds) if self.seeds < 20 else 0
+        self.seeds += sown
+        self.koi += has_koi
+        self.merged.append(Merged(made, paid, credited, sown, has_koi))
+        assert balance_of(other.pk, "petals") == (0, earned - credited)
+        assert stack_of(other.pk, "seeds") == seeds - sown
+
+    @precondition(lambda self: self.merged)
+    @rule(data=st.data())
+    def undo_a_merge(self, data: st.DataObject) -> None:
+        """What is left of it goes back; what was used up is not taken from anything else."""
+        merged = data.draw(st.sampled_from(self.merged))
+        self.merged.remove(merged)
+        undo(merged.row)
+        in_debt = self.paid < 0
+        if merged.paid < 0:
+            self.put(-merged.paid, "earned")
+        elif not in_debt:
+            self.paid -= min(merged.paid, self.paid)
+        if not in_debt:
+            self.earned -= min(merged.earned, self.earned)
+        self.seeds -= min(merged.seeds, self.seeds)
+        self.koi -= merged.has_koi
+
     @invariant()
     def the_model_agrees(self) -> None:
         assert balance_of(self.player_id, "petals") == (self.paid, self.earned)
@@ -299,7 +385,10 @@ class Books(RuleBasedStateMachine):
             )
 
 
-def test_books__any_history__balance(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_books__any_history__balance(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, settings: LazySettings
+) -> None:
+    settings.MERGES_A_YEAR = 10**6
     OfferFactory(game=shop.game, key="pack", contents=PACK, products={NAME: "pack"})
     words = CampaignFactory(
         game=shop.game, contents={"currencies": {"petals": 60}}, limit_per_player=2
@@ -309,7 +398,7 @@ def test_books__any_history__balance(shop: Shop, monkeypatch: pytest.MonkeyPatch
     machine = type("Books", (Books,), {"shop": shop, "shelf": shelf})
     run_state_machine_as_test(
         machine,
-        settings=settings(
+        settings=hypothesis_settings(
             max_examples=10,
             stateful_step_count=25,
             deadline=None,
