@@ -85,6 +85,15 @@ def player_get(*, game_id: UUID, player_id: UUID) -> Player:
     return player
 
 
+def public_player(*, game_id: UUID, player_id: UUID) -> PublicPlayer:
+    """A player of this game as others see it. Raises `NotFound`, also for who was merged: whom
+    into is nobody else's affair."""
+    found = public_players(game_id, [player_id]).get(player_id)
+    if found is None:
+        raise NotFound("There is no such player")
+    return found
+
+
 def public_players(game_id: UUID, ids: Iterable[UUID]) -> dict[UUID, PublicPlayer]:
     """Those of `ids` that are players of this game, as others see them."""
     wanted = list(ids)
@@ -93,7 +102,8 @@ def public_players(game_id: UUID, ids: Iterable[UUID]) -> dict[UUID, PublicPlaye
     with connection.cursor() as cursor:
         cursor.execute(
             """SELECT id, display_name, lpad(tag::text, 4, '0'), avatar
-               FROM accounts_player WHERE id = ANY(%s::uuid[]) AND game_id = %s""",
+               FROM accounts_player
+               WHERE id = ANY(%s::uuid[]) AND game_id = %s AND merged_into_id IS NULL""",
             [wanted, game_id],
         )
         return {

@@ -258,22 +258,24 @@ class PlayerViewSet(ApiViewSet):
         callers=("player", "server"),
         answers={200: PublicPlayer | PlayerDetail},
         scope="players:read",
+        problems=(errors.PlayerMerged,),
     )
     def retrieve(self, request: ApiRequest, player: UUID) -> HttpResponse:
         """Read a player: others see the public profile, server keys everything.
 
         A server key also gets the sign-in methods and the latest 50 sanctions.
         """
-        found = selectors.player_get(game_id=request.caller.game_id, player_id=player)
+        game_id = request.caller.game_id
         if request.caller.kind == "player":
-            return answer(PublicPlayer.of_player(found))
-        return answer(player_detail(found))
+            return answer(selectors.public_player(game_id=game_id, player_id=player))
+        return answer(player_detail(selectors.player_get(game_id=game_id, player_id=player)))
 
     @endpoint(
         callers=("server",),
         answers={200: PlayerDetail},
         body=PlayerFlags,
         scope="players:write",
+        problems=(errors.PlayerMerged,),
         example={"is_tester": True},
     )
     def partial_update(self, request: ApiRequest, player: UUID, body: PlayerFlags) -> HttpResponse:
@@ -432,6 +434,7 @@ class SanctionViewSet(ApiViewSet):
         body=NewSanction,
         scope="sanctions:write",
         idempotent="optional",
+        problems=(errors.PlayerMerged,),
         example={"kind": "suspension", "reason": "Spam", "ends_at": "2030-01-01T00:00:00Z"},
     )
     def create(self, request: ApiRequest, player: UUID, body: NewSanction) -> HttpResponse:
@@ -450,7 +453,12 @@ class SanctionViewSet(ApiViewSet):
         )
         return answer(SanctionOut.of(sanction), status=201)
 
-    @endpoint(callers=("server",), answers={200: SanctionOut}, scope="sanctions:write")
+    @endpoint(
+        callers=("server",),
+        answers={200: SanctionOut},
+        scope="sanctions:write",
+        problems=(errors.PlayerMerged,),
+    )
     def destroy(self, request: ApiRequest, player: UUID, sanction: UUID) -> HttpResponse:
         """Lift a sanction. It stays on record."""
         lifted = sanctions.lift(

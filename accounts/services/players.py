@@ -14,7 +14,7 @@ from accounts import names
 from accounts.errors import NameExhausted
 from accounts.metrics import PLAYERS_CREATED
 from accounts.models import Player
-from accounts.selectors import PlayerProfile
+from accounts.selectors import PlayerProfile, player_get
 from accounts.services.opening import NEW_SESSION, SESSION_COLUMNS, Client, NewSession
 from config import hooks
 from config.api.preconditions import Precondition
@@ -285,10 +285,13 @@ def _save_with_free_tag(player: Player, fields: list[str]) -> None:
 
 
 def set_tester(*, game_id: UUID, player_id: UUID, is_tester: bool) -> None:
-    """Mark a player as a tester, or not. Access tokens say so from their next refresh on."""
+    """Mark a player as a tester, or not. Access tokens say so from their next refresh on.
+
+    Raises `NotFound`, `PlayerMerged`.
+    """
     with transaction.atomic():
         changed = (
-            Player.objects.filter(game_id=game_id, id=player_id)
+            Player.objects.filter(game_id=game_id, id=player_id, merged_into__isnull=True)
             .exclude(is_tester=is_tester)
             .update(is_tester=is_tester, version=F("version") + 1)
         )
@@ -299,5 +302,5 @@ def set_tester(*, game_id: UUID, player_id: UUID, is_tester: bool) -> None:
                 player_id=str(player_id),
                 is_tester=is_tester,
             )
-    if not changed and not Player.objects.filter(game_id=game_id, id=player_id).exists():
-        raise NotFound("There is no such player")
+    if not changed:
+        player_get(game_id=game_id, player_id=player_id)

@@ -11,6 +11,7 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
+from accounts.errors import PlayerMerged
 from accounts.metrics import SANCTIONS
 from accounts.models import Player, Sanction
 from accounts.selectors import BLOCKING, sanctions_in_force
@@ -34,7 +35,7 @@ def impose(
     """Sanction a player. A ban or suspension ends every session at once.
 
     A suspension needs `ends_at`; a ban without it is for good; a warning has none.
-    Raises `NotFound`, `ValidationFailed`.
+    Raises `NotFound`, `PlayerMerged`, `ValidationFailed`.
     """
     now = timezone.now()
     if kind == Sanction.Kind.SUSPENSION and ends_at is None:
@@ -103,6 +104,8 @@ def _locked(game_id: UUID, player_id: UUID) -> Player:
     player = Player.objects.select_for_update().filter(game_id=game_id, id=player_id).first()
     if player is None:
         raise NotFound("There is no such player")
+    if player.merged_into_id is not None:
+        raise PlayerMerged(merged_into=str(player.merged_into_id))
     return player
 
 
