@@ -4,14 +4,17 @@ A row that waits for a platform (an order, a notification, a purchase) has `atte
 `next_attempt_at` and `last_error`; config/db/sweeper.py claims it.
 """
 
+import random
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
 from django.db import connection
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from config.breaker import Breaker
@@ -30,10 +33,21 @@ SOON, SOON_FOR, LATER = timedelta(minutes=1), timedelta(minutes=30), timedelta(h
 # A platform that answers every other time still gets everybody what they paid for: a row of 20
 # failures is one in a million then, and soon complete where nothing works.
 FAILURES_IN_A_ROW = 20
+# Rows that were put off come back in a second for each ten of them, at random, but in no less than
+# so many seconds: however many they are, twenty a second do.
+PUT_OFF_RATE, LEAST_SPREAD = 10, 10.0
+# Each process counts them anew after so many seconds: (until when it holds, how many).
+COUNTED_FOR = 10.0
+_counted: dict[tuple[str, str], tuple[float, int]] = {}
 
 
 class PutOffError(TryAgainError):
-    """The platform is known to be broken: it was not asked at all."""
+    """The provider's platform is known to be broken: it was not asked at all, and nobody asks it
+    for `after` seconds."""
+
+    def __init__(self, provider: str, after: float) -> None:
+        super().__init__("platform_away", "The platform is left alone", after=after, counts=False)
+        self.provider, self.wait = provider, timedelta(seconds=after)
 
 
 @cache
@@ -53,7 +67,7 @@ def ask(provider: str, call: Callable[[], T]) -> T:
     breaker = _breaker(provider)
     if wait := breaker.ask():
         PLATFORM_CALLS.labels(provider, "put_off").inc()
-        raise PutOffError("platform_away", "The platform is left alone", after=wait, counts=False)
+        raise PutOffError(provider, wait)
     try:
         found = call()
     except TryAgainError as error:
@@ -79,24 +93,40 @@ def platform_for(game_id: UUID, provider: str) -> Platform:
     return found
 
 
-def next_attempt(attempts: int, first: datetime, error: Exception) -> datetime | None:
-    """When to try again after the `attempts`-th failure; None when it is time to give up.
+def next_attempt(
+    attempts: int, first: datetime, error: Exception, due: "QuerySet[Any]"
+) -> datetime | None:
+    """When to try a row of `due` again after the `attempts`-th failure; None when it is time to
+    give up.
 
     Doubling from 5 s to 1 minute with full jitter, and after half an hour to 1 h; later where the
     platform asks for it. What was not asked at all is never given up.
     """
     now = timezone.now()
-    if now - first >= GIVE_UP and not isinstance(error, PutOffError):
+    if isinstance(error, PutOffError):
+        return now + error.wait + _spread(due, error.provider)
+    if now - first >= GIVE_UP:
         return None
     # Somebody waits for what was bought. A platform where nothing works is kept from all of them
     # by its breaker; one that answers now and then has answered all by the end of this time.
     longest = LATER if now - first >= SOON_FOR else SOON
     wait = backoff(attempts, longest=longest)
     if isinstance(error, TryAgainError) and error.after is not None:
-        least = timedelta(seconds=min(error.after, GIVE_UP.total_seconds()))
-        # A platform that asks everybody to wait ten seconds is not asked by all in the eleventh.
-        wait = least + backoff(1) if isinstance(error, PutOffError) else max(wait, least)
+        wait = max(wait, timedelta(seconds=min(error.after, GIVE_UP.total_seconds())))
     return now + wait
+
+
+def _spread(due: "QuerySet[Any]", provider: str) -> timedelta:
+    """A random pause, the longer the more rows of `due` wait for the provider: while its platform
+    is away they would all be claimed, only to be put off again, as soon as anybody may ask."""
+    key, now = (due.model._meta.label, provider), time.monotonic()
+    until, waiting = _counted.get(key, (now, 0))
+    if until <= now:
+        soon = due.filter(provider=provider, next_attempt_at__lte=timezone.now() + LATER)
+        waiting = soon[: PUT_OFF_RATE * int(LATER.total_seconds())].count()
+        _counted[key] = (now + COUNTED_FOR, waiting)
+    longest = max(LEAST_SPREAD, waiting / PUT_OFF_RATE)
+    return timedelta(seconds=random.uniform(1, longest))  # noqa: S311 (no secret)
 
 
 def told(error: Exception) -> str:

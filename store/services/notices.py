@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from config.db.sweeper import claim
@@ -69,9 +70,7 @@ def store(*, provider: str, notice: Notice) -> UUID | None:
 def process(*, notice_id: UUID | None = None) -> bool:
     """Claim a notification that is due (this one, or the oldest) and do what follows from it;
     False where none is due."""
-    due = PlatformNotice.objects.filter(state=State.RECEIVED)
-    if notice_id is not None:
-        due = due.filter(pk=notice_id)
+    due = _due() if notice_id is None else _due().filter(pk=notice_id)
     rows = claim(due, limit=1, lease=asking.LEASE)
     if not rows:
         return False
@@ -88,6 +87,10 @@ def process(*, notice_id: UUID | None = None) -> bool:
         return True
     _finish(row, state, why)
     return True
+
+
+def _due() -> "QuerySet[PlatformNotice]":
+    return PlatformNotice.objects.filter(state=State.RECEIVED)
 
 
 def again(*, notice_id: UUID) -> bool:
@@ -117,7 +120,7 @@ def _later(row: PlatformNotice, error: Exception) -> None:
     if not isinstance(error, ProviderError):
         log.error("notification_failed", notice=str(row.pk), exc_info=error)
     first: datetime = row.first_tried_at or timezone.now()
-    at = asking.next_attempt(row.attempts, first, error)
+    at = asking.next_attempt(row.attempts, first, error, _due())
     if at is None:
         _finish(row, State.DEAD, asking.told(error))
     else:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import structlog
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from config.api.problems import NotFound
@@ -70,9 +71,7 @@ def submit(*, game_id: UUID, player_id: UUID, provider: str, receipt: Any) -> tu
 def process(*, order_id: UUID | None = None) -> bool:
     """Claim an order that is due (this one, or the oldest) and bring it as far as it goes; False
     where none is due. May be killed at any point: another worker begins again after a lease."""
-    due = Order.objects.filter(state__in=Order.OPEN)
-    if order_id is not None:
-        due = due.filter(pk=order_id)
+    due = _due() if order_id is None else _due().filter(pk=order_id)
     rows = claim(due, limit=1, lease=asking.LEASE)
     if not rows:
         return False
@@ -92,6 +91,10 @@ def process(*, order_id: UUID | None = None) -> bool:
         found = dict.fromkeys(str(outcome.purchase.pk) for outcome in outcomes)
         _finish(order, state, code, purchases=list(found))
     return True
+
+
+def _due() -> "QuerySet[Order]":
+    return Order.objects.filter(state__in=Order.OPEN)
 
 
 def again(*, order_id: UUID, cause: Cause, data: dict[str, Any] | None = None) -> Order:
@@ -202,7 +205,7 @@ def _later(order: Order, error: Exception) -> None:
     code = error.code if isinstance(error, ProviderError) else "internal_error"
     if not isinstance(error, ProviderError):
         log.error("order_failed", order=str(order.pk), exc_info=error)
-    at = asking.next_attempt(order.attempts, first, error)
+    at = asking.next_attempt(order.attempts, first, error, _due())
     if at is None:
         _die(order, code, error)
         return

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import structlog
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from config.db.sweeper import claim
@@ -28,9 +29,7 @@ def ask(*, player_id: UUID | None = None) -> bool:
     """Ask the platform about one subscription whose time has run out, or that has waited for a day
     (of this player, or the oldest); it expires where nothing newer is heard. False where none is
     due."""
-    due = Row.objects.filter(phase__in=Row.OPEN)
-    if player_id is not None:
-        due = due.filter(player_id=player_id)
+    due = _due() if player_id is None else _due().filter(player_id=player_id)
     rows = claim(due, limit=1, lease=asking.LEASE)
     if not rows:
         return False
@@ -43,7 +42,7 @@ def ask(*, player_id: UUID | None = None) -> bool:
     except Exception as error:
         log.warning("subscription_not_asked", subscription=str(row.pk), error=asking.told(error))
         end = ends_at(row.phase, row.entitled_until, row.grace_until)
-        at = asking.next_attempt(row.attempts, end or row.updated_at, error)
+        at = asking.next_attempt(row.attempts, end or row.updated_at, error, _due())
         if at is None:
             _expire(row, error=asking.told(error), is_known=True)
             at = timezone.now() + timedelta(hours=1)
@@ -53,6 +52,10 @@ def ask(*, player_id: UUID | None = None) -> bool:
         # The platform said nothing of this one: its other products are what it speaks of.
         _move(row, attempts=0, next_attempt_at=ask_at(row))
     return True
+
+
+def _due() -> "QuerySet[Row]":
+    return Row.objects.filter(phase__in=Row.OPEN)
 
 
 def _ask(row: Row) -> None:

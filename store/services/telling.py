@@ -6,6 +6,7 @@ from uuid import UUID
 
 import structlog
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from config.db.sweeper import claim
@@ -49,9 +50,7 @@ def known(row: PlatformPurchase) -> Verified:
 def tell(*, purchase_id: UUID | None = None) -> bool:
     """Tell the platform of one purchase that is due (this one, or the oldest); False where none
     is. A platform may be told twice."""
-    due = PlatformPurchase.objects.filter(told=Told.DUE)
-    if purchase_id is not None:
-        due = due.filter(pk=purchase_id)
+    due = _due() if purchase_id is None else _due().filter(pk=purchase_id)
     rows = claim(due, limit=1, lease=asking.LEASE)
     if not rows:
         return False
@@ -76,11 +75,15 @@ def tell(*, purchase_id: UUID | None = None) -> bool:
         if timezone.now() - granted_at > GIVE_UP:
             _move(row, Told.FAILED, last_error=asking.told(error))
         else:
-            at = asking.next_attempt(row.attempts, timezone.now(), error)
+            at = asking.next_attempt(row.attempts, timezone.now(), error, _due())
             _move(row, Told.DUE, next_attempt_at=at, last_error=asking.told(error))
     else:
         _move(row, Told.DONE, last_error="")
     return True
+
+
+def _due() -> "QuerySet[PlatformPurchase]":
+    return PlatformPurchase.objects.filter(told=Told.DUE)
 
 
 def again(*, purchase_id: UUID) -> bool:

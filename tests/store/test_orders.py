@@ -482,7 +482,8 @@ def test_trouble__longest_pause__a_minute_at_first_and_later_an_hour(
     now = timezone.now()
     first = now - timedelta(minutes=minutes)
 
-    at = asking.next_attempt(attempts, first, TryAgainError("platform_unavailable"))
+    error = TryAgainError("platform_unavailable")
+    at = asking.next_attempt(attempts, first, error, Order.objects.all())
 
     assert at is not None
     assert abs((at - now).total_seconds() - longest) < 1
