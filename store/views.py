@@ -20,6 +20,9 @@ from store.models import Grant
 from store.serializers import (
     ConsumeIn,
     Contents,
+    GiftedOut,
+    GiftOut,
+    GiftQuery,
     GrantIn,
     GrantOut,
     ItemOut,
@@ -174,6 +177,10 @@ class PurchaseViewSet(ApiViewSet):
             errors.InsufficientFunds,
             errors.BalanceLimit,
             errors.StackLimit,
+            errors.NotGiftable,
+            errors.NotFriends,
+            errors.GiftNotPossible,
+            errors.GiftsUsedUp,
         ),
         example={"offer": "koi", "quantity": 1, "expected_price": {"petals": 50}},
     )
@@ -185,6 +192,9 @@ class PurchaseViewSet(ApiViewSet):
         refused and never a surprise. Where an offer has several prices, `pay_with` chooses one by
         its currencies; `store` names the store whose prices count. `price` and `granted` of the
         answer are totals. The `Idempotency-Key` is remembered for ever.
+
+        With `gift_to` a friend gets what is `giftable`, in the same transaction; price, limits and
+        requirements are the caller's.
         """
         key = read_key(request, required=True)
         caller = request.caller
@@ -196,24 +206,41 @@ class PurchaseViewSet(ApiViewSet):
             store=body.store,
             pay_with=body.pay_with,
             expected_price=body.expected_price,
+            gift_to=body.gift_to,
             key=str(key),
             fingerprint=request_fingerprint(request),
             session_id=caller.session_id,
             is_tester=caller.is_tester,
             app_version=_app_version(request),
         )
-        response = answer(
-            PurchaseOut(
-                id=bought.id,
-                offer=bought.offer,
-                quantity=bought.quantity,
-                price=dict(bought.price),
-                granted=_contents(bought.granted),
-                balances=selectors.balances(caller.game_id, bought.wallet),
-            ),
-            status=201,
+        out = PurchaseOut(
+            id=bought.id,
+            offer=bought.offer,
+            quantity=bought.quantity,
+            price=dict(bought.price),
+            granted=_contents(bought.granted),
+            balances=selectors.balances(caller.game_id, bought.wallet),
         )
+        if bought.gift is not None:
+            out.gift = GiftedOut(
+                id=bought.gift.pk,
+                player=bought.gift.recipient_id,
+                contents=Contents(currencies=bought.gift.currencies, items=bought.gift.items),
+            )
+        response = answer(out, status=201)
         return mark_replayed(response) if bought.replayed else response
+
+
+class GiftViewSet(ApiViewSet):
+    """What friends have given each other."""
+
+    @endpoint(callers=("player",), answers={200: Page[GiftOut]}, query=GiftQuery)
+    def list(self, request: ApiRequest, query: GiftQuery) -> HttpResponse:
+        """List the gifts that the caller has received, or with `?direction=sent` has given.
+
+        The newest first. They are given with `POST /v1/store/purchases` and its `gift_to`.
+        """
+        return answer(selectors.gifts(player_id=request.caller.player, query=query))
 
 
 class RedemptionViewSet(ApiViewSet):
@@ -273,7 +300,7 @@ class GrantViewSet(ApiViewSet):
         body=GrantIn,
         answers={201: GrantOut},
         idempotent="domain",
-        problems=(errors.UnknownContent, errors.BalanceLimit, errors.StackLimit),
+        problems=(errors.UnknownContent, errors.BalanceLimit, errors.StackLimit, PlayerMerged),
         example={"reason": "event_prize", "currencies": {"petals": 100}, "items": {"koi": 1}},
     )
     def create(self, request: ApiRequest, player: UUID, body: GrantIn) -> HttpResponse:

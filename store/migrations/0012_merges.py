@@ -1,4 +1,5 @@
-"""Nothing is posted to a player who was merged into another (docs/adr/0019)."""
+"""Nothing is posted to a player who was merged into another: `merged`, and posted_id is who that
+is (docs/adr/0019)."""
 
 from importlib import import_module
 
@@ -22,6 +23,7 @@ NEW = (
         CHECK
         + """    IF v_heir IS NOT NULL THEN
         status := 'merged';
+        posted_id := v_heir;
         RETURN;
     END IF;
 """,

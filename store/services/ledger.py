@@ -187,6 +187,8 @@ def read_posting(game_id: UUID, row: Sequence[Any]) -> Posting:
     status, subject, posted_id, posted_at, currencies, paid, earned, amounts, quantities, stacks = (
         row
     )
+    if status == "merged":
+        raise PlayerMerged(merged_into=str(posted_id))
     if status not in ("posted", "replayed"):
         refuse(game_id, status, subject)
     return Posting(
@@ -244,6 +246,4 @@ def refuse(game_id: UUID, status: str, subject: int | None) -> NoReturn:
         raise IdempotencyKeyReused
     if status == "no_player":
         raise NotFound("There is no such player")
-    if status == "merged":
-        raise PlayerMerged
     raise AssertionError(f"store_post answered {status}")

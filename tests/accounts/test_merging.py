@@ -14,6 +14,7 @@ from accounts.services import merging, players, sanctions
 from config.api.preconditions import Precondition
 from tests.factories.accounts import SECRET, IdentityFactory, PlayerFactory, SanctionFactory
 from tests.factories.merging import merge, token_for, undo
+from tests.factories.store import CurrencyFactory
 from tests.fixtures.api import ApiClient, PlayerClient, assert_problem, new_player
 
 pytestmark = pytest.mark.django_db
@@ -290,6 +291,7 @@ def test_absorbed_player__is_out_of_sight(
 ) -> None:
     survivor = Player.objects.get(pk=player_client.player_id)
     absorbed = PlayerFactory.create(game=game)
+    CurrencyFactory.create(game=game, key="gems")
     merge(survivor, absorbed)
 
     assert_problem(player_client.get(f"/v1/players/{absorbed.pk}"), 404, "not_found")
@@ -299,10 +301,11 @@ def test_absorbed_player__is_out_of_sight(
     assert told["merged_into"] == str(survivor.pk)
     for path, body in (
         ("sanctions", {"kind": "warning", "reason": "Spam"}),
-        ("grants", {"reason": "gift", "items": {"x": 1}}),
+        ("grants", {"reason": "gift", "currencies": {"gems": 1}}),
     ):
         answer = server_client.post(f"/v1/players/{absorbed.pk}/{path}", body, idempotency_key="k")
-        assert_problem(answer, 409, "player_merged")
+        told = assert_problem(answer, 409, "player_merged")
+        assert told["merged_into"] == str(survivor.pk)
     answer = server_client.patch(f"/v1/players/{absorbed.pk}", {"is_tester": True})
     assert_problem(answer, 409, "player_merged")
 
