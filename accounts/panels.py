@@ -5,7 +5,7 @@ from django.urls import reverse
 from accounts import friend_selectors
 from accounts.backoffice import Panel, register_player_panel
 from accounts.models import Player
-from accounts.selectors import identities_of, live_sessions, sanctions_of
+from accounts.selectors import identities_of, live_sessions, merges_of, sanctions_of
 
 SHOWN = 10
 
@@ -13,6 +13,7 @@ SHOWN = 10
 def register() -> None:
     register_player_panel("Sanctions", sanctions, order=10)
     register_player_panel("Friends", friends, order=70)
+    register_player_panel("Merges", merges, order=15)
     register_player_panel("Sign-in methods", identities, order=80)
     register_player_panel("Sessions", sessions, order=90)
 
@@ -56,6 +57,22 @@ def friends(player: Player) -> Panel:
     ]
     counts = ", ".join(f"{found.count()} {many}" for _, many, found, _ in kinds)
     return Panel(("Player", "Is", "Since"), rows, note=f"{counts}.")
+
+
+def merges(player: Player) -> Panel:
+    """Whom the player has absorbed, or who has absorbed the player."""
+    rows = [
+        (
+            row.created_at,
+            "into" if row.absorbed_id == player.pk else "of",
+            row.survivor if row.absorbed_id == player.pk else row.absorbed,
+            row.get_state_display(),
+        )
+        for row in merges_of(player.pk, limit=SHOWN)
+    ]
+    return Panel(
+        ("When", "Merged", "Player", "State"), rows, more_url=more("accounts_merge", player)
+    )
 
 
 def identities(player: Player) -> Panel:

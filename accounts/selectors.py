@@ -11,7 +11,7 @@ from django.utils.timezone import now
 
 from accounts import names
 from accounts.errors import PlayerMerged
-from accounts.models import Game, Identity, Player, Sanction, Session
+from accounts.models import Game, Identity, Merge, Player, Sanction, Session
 from config.api.problems import NotFound
 from config.api.wire import Output, utc
 from config.db.together import Together
@@ -221,3 +221,13 @@ def identities_of(player_id: UUID) -> "QuerySet[Identity]":
 def sanctions_of(player_id: UUID, *, limit: int = 50) -> list[Sanction]:
     """A player's latest sanctions."""
     return list(Sanction.objects.filter(player_id=player_id).order_by("-id")[:limit])
+
+
+def merges_of(player_id: UUID, *, limit: int = 50) -> list[Merge]:
+    """The latest merges into a player, and of the player into another."""
+    rows = Merge.objects.select_related("survivor", "absorbed").order_by("-id")
+    found = [
+        *rows.filter(survivor_id=player_id)[:limit],
+        *rows.filter(absorbed_id=player_id)[:limit],
+    ]
+    return sorted(found, key=lambda row: row.pk, reverse=True)[:limit]

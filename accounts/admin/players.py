@@ -87,9 +87,11 @@ class PlayerAdmin(PanelsMixin, PlayerSearchMixin, BigTableAdmin):
 
     @display(
         description="Standing",
-        label={"fine": "success", "blocked": "danger", "tester": "info"},
+        label={"fine": "success", "blocked": "danger", "tester": "info", "merged": "warning"},
     )
     def standing(self, player: Player) -> str:
+        if player.merged_into_id is not None:
+            return "merged"
         if player.blocked_until is not None and player.blocked_until > now():
             return "blocked"
         return "tester" if player.is_tester else "fine"

@@ -324,9 +324,10 @@ class Books(RuleBasedStateMachine):
             )
         if given or seeds:
             give(other, {"petals": given} if given else {}, {"seeds": seeds} if seeds else {})
-        for amount, mode in ((bought, "paid"), (refunded, "refund")):
-            if amount:
-                self.petals(amount, mode, Transaction.Kind.REFUND, "other", other.pk)
+        if bought:
+            self.petals(bought, "paid", Transaction.Kind.PURCHASE, "other", other.pk)
+        if refunded:
+            self.petals(refunded, "refund", Transaction.Kind.REFUND, "other", other.pk)
         paid, earned = balance_of(other.pk, "petals") or (0, 0)
         begun = min(earned, 100)
 
