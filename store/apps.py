@@ -54,6 +54,7 @@ class StoreConfig(AppConfig):
         register_player_panel("Wallet", panels.wallet, order=20)
         register_player_panel("Inventory", panels.inventory, order=21)
         register_player_panel("Purchases", panels.purchases, order=22)
+        register_player_panel("Gifts", panels.gifts, order=23)
         register_player_panel("Grants", panels.grants, order=23)
         register_player_panel("Real money", panels.platform_purchases, order=22)
         register_player_panel("Receipts", panels.orders, order=22)

@@ -85,6 +85,7 @@ class Offer(msgspec.Struct, frozen=True):
     texts: Texts
     entitlement: str
     is_listed: bool
+    is_giftable: bool
     zone: str
 
     def opening(self, now: datetime) -> tuple[datetime | None, datetime | None] | None:
@@ -267,6 +268,7 @@ def _offer(
         texts=Texts(row.titles, row.descriptions, row.properties),
         entitlement=row.entitlement,
         is_listed=row.is_listed,
+        is_giftable=row.is_giftable,
         zone=zone,
     )
 

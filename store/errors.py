@@ -60,6 +60,30 @@ class LimitReached(Problem):
     status, code, title = 409, "limit_reached", "The limit is reached"
 
 
+class NotGiftable(Problem):
+    """The game does not let players buy this offer for others."""
+
+    status, code, title = 409, "not_giftable", "This offer can't be given"
+
+
+class NotFriends(Problem):
+    """The player who would get the gift is no friend of the caller."""
+
+    status, code, title = 409, "not_friends", "Gifts are for friends"
+
+
+class GiftNotPossible(Problem):
+    """The friend can't take this gift just now. Why, is the friend's own affair."""
+
+    status, code, title = 409, "gift_not_possible", "This friend can't take this gift"
+
+
+class GiftsUsedUp(Problem):
+    """The player has given as many gifts as one may within 24 hours."""
+
+    status, code, title = 409, "gifts_used_up", "No more gifts can be given today"
+
+
 class NotConsumable(Problem):
     """The item is durable: it is kept, not consumed."""
 

@@ -14,6 +14,7 @@ from store.models import (
     Balance,
     Campaign,
     CodeBatch,
+    Gift,
     Grant,
     Order,
     PlatformPurchase,
@@ -84,6 +85,48 @@ def purchases(player: Player) -> Panel:
             for row in rows[:SHOWN]
         ],
         more_url=f"{reverse('admin:store_purchase_changelist')}?q={player.pk}",
+    )
+
+
+def gifts(player: Player) -> Panel:
+    """The latest gifts that a player has received and given, for the player's page."""
+    received = Gift.objects.filter(recipient=player).select_related("sender")
+    sent = Gift.objects.filter(sender=player).select_related("recipient")
+    rows = [(row, "from", row.sender) for row in received.order_by("-created_at", "-id")[:SHOWN]]
+    rows += [(row, "to", row.recipient) for row in sent.order_by("-created_at", "-id")[:SHOWN]]
+    rows.sort(key=lambda row: row[0].created_at, reverse=True)
+    return Panel(
+        ("When", "What", "From or to", "Player", "Gift"),
+        [
+            (
+                row.created_at,
+                amounts(row.currencies | row.items),
+                way,
+                link("accounts_player", other.pk, text=str(other)),
+                link("store_gift", row.pk, short=True),
+            )
+            for row, way, other in rows
+        ],
+        more_url=f"{reverse('admin:store_gift_changelist')}?q={player.pk}",
+    )
+
+
+def gift_of(purchase: Purchase) -> Panel | None:
+    """What a purchase gave a friend, for the purchase's page; None where it was no gift."""
+    row = Gift.objects.filter(purchase=purchase).select_related("recipient").first()
+    if row is None:
+        return None
+    return Panel(
+        ("When", "What", "To", "Gift", "Transaction"),
+        [
+            (
+                row.created_at,
+                amounts(row.currencies | row.items),
+                link("accounts_player", row.recipient_id, text=str(row.recipient)),
+                link("store_gift", row.pk, short=True),
+                link("store_transaction", row.pk, short=True),
+            )
+        ],
     )
 
 
@@ -209,6 +252,8 @@ def about(row: Transaction) -> Panel:
         rows.append(("Purchase with real money", "store_platformpurchase", row.key.split(":")[1]))
     elif row.kind == Transaction.Kind.PURCHASE and Purchase.objects.filter(pk=row.pk).exists():
         rows.append(("Purchase", "store_purchase", row.pk))
+    elif row.kind == Transaction.Kind.GIFT and Gift.objects.filter(pk=row.pk).exists():
+        rows.append(("Gift", "store_gift", row.pk))
     elif row.kind == Transaction.Kind.GRANT and Grant.objects.filter(pk=row.pk).exists():
         rows.append(("Grant", "store_grant", row.pk))
     rows.append(("Wallet", "store_wallet", row.player_id))

@@ -6,11 +6,20 @@ from uuid import UUID
 
 from django.db import connection
 
-from config.api.pagination import Page, PageQuery, decode_cursor, encode_cursor
+from accounts.selectors import PublicPlayer
+from config.api.pagination import Page, PageQuery, decode_cursor, encode_cursor, keyset_page
 from config.api.wire import utc
 from store.catalogue import catalogue
-from store.models import Stack
-from store.serializers import Balance, Movement, StackOut, Wallet
+from store.models import Gift, Stack
+from store.serializers import (
+    Balance,
+    Contents,
+    GiftOut,
+    GiftQuery,
+    Movement,
+    StackOut,
+    Wallet,
+)
 from store.services.ledger import Money, open_wallet
 
 MOVEMENTS_SQL = """
@@ -112,3 +121,30 @@ def inventory(*, game_id: UUID, player_id: UUID, query: PageQuery) -> Page[Stack
     if found and (more if backward else query.cursor is not None):
         page.previous = encode_cursor([found[0][0]], backward=True)
     return page
+
+
+def gifts(*, player_id: UUID, query: GiftQuery) -> Page[GiftOut]:
+    """What the player has received, or given, newest first."""
+    if query.direction == "received":
+        found, other = Gift.objects.filter(recipient_id=player_id), "sender"
+    else:
+        found, other = Gift.objects.filter(sender_id=player_id), "recipient"
+    rows, after, before = keyset_page(
+        found.select_related(other, "offer"),
+        order=("-created_at", "-id"),
+        kinds=(datetime, UUID),
+        query=query,
+    )
+    results = [
+        GiftOut(
+            id=row.pk,
+            direction=query.direction,
+            player=PublicPlayer.of_player(getattr(row, other)),
+            offer=row.offer.key,
+            quantity=row.quantity,
+            contents=Contents(currencies=row.currencies, items=row.items),
+            created_at=utc(row.created_at),
+        )
+        for row in rows
+    ]
+    return Page(results=results, next=after, previous=before)

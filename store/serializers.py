@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from accounts.selectors import PublicPlayer
 from config.api.pagination import PageQuery
 from config.api.wire import UNSET, Amount, Input, Int64, Key, Output, Quantity, UnsetType
 
@@ -42,7 +43,8 @@ class OfferOut(Output):
     (`prices`); what `price` and `prices` would be without the sale that is on (`regular_price`,
     `regular_prices`, until `sale_ends_at`); when the limit begins anew (`resets_at`); when this
     player may buy again (`available_at`); what a subscription to it unlocks (`entitlement`: then
-    `contents` are granted in each period); `title` and `description` in the player's language; and
+    `contents` are granted in each period); whether a player may buy it for a friend (`giftable`);
+    `title` and `description` in the player's language; and
     the game's own `properties`.
     """
 
@@ -62,6 +64,7 @@ class OfferOut(Output):
     resets_at: datetime | UnsetType = UNSET
     available_at: datetime | UnsetType = UNSET
     entitlement: str | UnsetType = UNSET
+    giftable: bool | UnsetType = UNSET
     title: str | UnsetType = UNSET
     description: str | UnsetType = UNSET
     properties: dict[str, bool | int | float | str] | UnsetType = UNSET
@@ -130,17 +133,28 @@ class ConsumeIn(Input, frozen=True):
 
 class PurchaseIn(Input, frozen=True):
     """What to buy. `expected_price` is the price of one, as the player was shown it; `pay_with` the
-    currencies of one of several prices (the first, unless told); `store` where it was listed."""
+    currencies of one of several prices (the first, unless told); `store` where it was listed;
+    `gift_to` the friend who gets it."""
 
     offer: Key
     quantity: Quantity = 1
     expected_price: Amounts | None = None
     pay_with: Annotated[list[Key], msgspec.Meta(min_length=1, max_length=20)] | None = None
     store: Key | None = None
+    gift_to: UUID | None = None
+
+
+class GiftedOut(Output):
+    """What a friend has got by a purchase."""
+
+    id: UUID
+    player: UUID
+    contents: Contents
 
 
 class PurchaseOut(Output):
-    """A purchase: what was paid and granted in all, and the wallet after it."""
+    """A purchase: what was paid and granted in all, and the wallet after it. Of a gift, nothing is
+    granted to the buyer: `gift` says what the friend got."""
 
     id: UUID
     offer: str
@@ -148,6 +162,25 @@ class PurchaseOut(Output):
     price: dict[str, int]
     granted: Contents
     balances: list[Balance]
+    gift: GiftedOut | UnsetType = UNSET
+
+
+class GiftQuery(PageQuery):
+    """Whose gifts: what the caller has received, or has given."""
+
+    direction: Literal["received", "sent"] = "received"
+
+
+class GiftOut(Output):
+    """A gift. `player` is the other one."""
+
+    id: UUID
+    direction: Literal["received", "sent"]
+    player: PublicPlayer
+    offer: str
+    quantity: int
+    contents: Contents
+    created_at: datetime
 
 
 class RedemptionIn(Input, frozen=True):

@@ -142,6 +142,7 @@ class OfferFile(Input, frozen=True, omit_defaults=True):
     properties: Properties = {}
     entitlement: Key = ""
     listed: bool = True
+    giftable: bool = False
 
     @property
     def all_prices(self) -> list[dict[str, int]]:
@@ -221,6 +222,7 @@ def _offer_fields(entry: OfferFile) -> dict[str, Any]:
         "properties": entry.properties,
         "entitlement": entry.entitlement,
         "is_listed": entry.listed,
+        "is_giftable": entry.giftable,
     }
 
 
@@ -278,6 +280,7 @@ def _offer_entry(row: Offer) -> OfferFile:
         properties=row.properties,
         entitlement=row.entitlement,
         listed=row.is_listed,
+        giftable=row.is_giftable,
     )
 
 

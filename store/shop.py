@@ -121,6 +121,7 @@ def _offer(listed: Listed, terms: Terms, standing: Standing, shopper: Shopper) -
         resets_at=utc(standing.resets_at) if standing.resets_at else UNSET,
         available_at=utc(standing.available_at) if standing.available_at else UNSET,
         entitlement=offer.entitlement or UNSET,
+        giftable=offer.is_giftable or UNSET,
         properties=offer.texts.properties or UNSET,
     )
     if offer.reference_price is not None:

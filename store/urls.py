@@ -11,6 +11,7 @@ from store.receipt_views import (
 )
 from store.subscription_views import RestorationViewSet, SubscriptionViewSet
 from store.views import (
+    GiftViewSet,
     GrantViewSet,
     InventoryViewSet,
     ItemViewSet,
@@ -30,6 +31,7 @@ urlpatterns = [
     path("v1/store/inventory", InventoryViewSet.as_view({"get": "list"})),
     path("v1/store/inventory/<key:item>/consume", InventoryViewSet.as_view({"post": "consume"})),
     path("v1/store/purchases", PurchaseViewSet.as_view({"post": "create"})),
+    path("v1/store/gifts", GiftViewSet.as_view({"get": "list"})),
     path("v1/store/receipts", ReceiptViewSet.as_view({"post": "create"})),
     path("v1/store/orders", OrderViewSet.as_view({"get": "list"})),
     path("v1/store/orders/<uuid:order>", OrderViewSet.as_view({"get": "retrieve"})),

@@ -121,7 +121,7 @@ class OfferAdmin(DraftedAdmin):
                     ("price", "other_prices"),
                     "products",
                     ("reference_minor_units", "reference_currency"),
-                    ("is_active", "only_in_stores", "keep_as_draft"),
+                    ("is_active", "only_in_stores", "is_giftable", "keep_as_draft"),
                 )
             },
         ),

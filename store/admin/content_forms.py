@@ -273,6 +273,7 @@ class OfferForm(EntryForm):
             "starts_at",
             "ends_at",
             "is_active",
+            "is_giftable",
         )
         help_texts: ClassVar[Any] = {
             "reference_minor_units": "What it costs in real money, for charts: 99 for 0.99.",
@@ -280,6 +281,7 @@ class OfferForm(EntryForm):
             "limit_per_player": "What was bought before counts.",
             "limit_reset": "When it begins anew: `0 0 * * *` is each midnight, in the game's time.",
             "cooldown_seconds": "How long a player waits between two purchases.",
+            "is_giftable": "Players may buy it for a friend.",
         }
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -302,6 +304,7 @@ class OfferForm(EntryForm):
             raw["reference_price"] = {"currency": currency, "minor_units": minor_units}
         return raw | {
             "listed": not values["only_in_stores"],
+            "giftable": values["is_giftable"],
             "schedule": self.part(values, "schedule") or None,
             "sale": self.part(values, "sale") or None,
             "requires": self.part(values, "requires"),

@@ -59,7 +59,7 @@ def preview_panel(asked: dict[str, Any]) -> tuple[str, Panel]:
     )
     content = catalogue(player.game_id, preview=asked["drafts"])
     shelf = availability.shelf(content, asked["store"] or None) or []
-    columns = ("Offer", "Title", "Contents", "Price", "Instead of", "Left", "State")
+    columns = ("Offer", "Title", "Contents", "Price", "Instead of", "Left", "Gift", "State")
     return str(player), Panel(columns, [_row(listed, shopper) for listed in shelf])
 
 
@@ -85,6 +85,7 @@ def _row(listed: Listed, shopper: Shopper) -> tuple[object, ...]:
         _prices(terms.prices if terms else listed.prices),
         _prices(terms.regular) if terms else "",
         "" if standing.left is None else standing.left,
+        "yes" if offer.is_giftable else "",
         state,
     )
 

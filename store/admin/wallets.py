@@ -34,6 +34,7 @@ from store.admin.explaining import ExplainView
 from store.catalogue import catalogue
 from store.models import (
     Entry,
+    Gift,
     Grant,
     GrantRequest,
     Purchase,
@@ -224,7 +225,7 @@ class TransactionAdmin(PanelsMixin, PlayerSearchMixin, BigTableAdmin):
 
 
 @admin.register(Purchase)
-class PurchaseAdmin(PlayerSearchMixin, BigTableAdmin):
+class PurchaseAdmin(PanelsMixin, PlayerSearchMixin, BigTableAdmin):
     also_search = ("id",)
     search_help_text = "Purchase's (transaction's) id; player's id, name, name#1234 or e-mail"
     list_display = ("id", "player", "offer", "quantity", "cost", "created_at")
@@ -244,6 +245,38 @@ class PurchaseAdmin(PlayerSearchMixin, BigTableAdmin):
     @display(description="Price")
     def cost(self, purchase: Purchase) -> str:
         return panels.amounts(purchase.price)
+
+    def panels_of(self, obj: Purchase) -> Sequence[tuple[str, Panel]]:
+        gift = panels.gift_of(obj)
+        return [("Gift", gift)] if gift else []
+
+
+@admin.register(Gift)
+class GiftAdmin(PlayerSearchMixin, BigTableAdmin):
+    """Found by who has received it, or by the ids of the gift, the purchase or the buyer."""
+
+    player_field = "recipient"
+    also_search = ("id", "purchase", "sender")
+    search_help_text = "Recipient's id, name, name#1234 or e-mail; buyer's, gift's, purchase's id"
+    list_display = ("id", "sender", "recipient", "offer", "quantity", "what", "created_at")
+    list_filter = ("game",)
+    list_select_related = ("sender", "recipient", "offer")
+    fields = (
+        "id",
+        "game",
+        "sender",
+        "recipient",
+        "purchase",
+        "offer",
+        "quantity",
+        "currencies",
+        "items",
+        "created_at",
+    )
+
+    @display(description="What")
+    def what(self, gift: Gift) -> str:
+        return panels.amounts(gift.currencies | gift.items)
 
 
 @admin.register(Grant)

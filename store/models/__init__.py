@@ -31,7 +31,7 @@ from store.models.ledger import (
     Transaction,
     Wallet,
 )
-from store.models.movements import Grant, Purchase
+from store.models.movements import Gift, Grant, Purchase
 from store.models.orders import Order, OwnerConflict, PlatformPurchase, PurchaseStep
 from store.models.platforms import AccountToken, PlatformApp, PlatformNotice, Watermark
 from store.models.subscriptions import Subscription
@@ -54,6 +54,7 @@ __all__ = [
     "Entry",
     "Export",
     "ExportPart",
+    "Gift",
     "Grant",
     "GrantRequest",
     "GrantThreshold",

@@ -99,6 +99,7 @@ class Offer(models.Model):
     entitlement   what a subscription to it unlocks: an offer that has one is a subscription's, and
                   its contents are granted in each period
     is_listed  whether the list of all offers has it, or only stores that name it
+    is_giftable    whether a player may buy it for a friend
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -122,6 +123,7 @@ class Offer(models.Model):
     properties = models.JSONField(default=dict, db_default={}, blank=True)
     entitlement = models.CharField(max_length=64, default="", db_default="", blank=True)
     is_listed = models.BooleanField(default=True, db_default=True)
+    is_giftable = models.BooleanField(default=False, db_default=False)
     draft = models.JSONField(null=True, blank=True, editable=False)
     starts_at = models.DateTimeField(null=True, blank=True)
     ends_at = models.DateTimeField(null=True, blank=True)

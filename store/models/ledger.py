@@ -70,6 +70,7 @@ class Transaction(models.Model):
         GRANT = "grant"
         CONSUMPTION = "consumption"
         REFUND = "refund"
+        GIFT = "gift"
         MERGE = "merge"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)

@@ -1,4 +1,4 @@
-"""Why value moved: purchases with virtual currency, and grants."""
+"""Why value moved: purchases with virtual currency, gifts, and grants."""
 
 from django.db import models
 
@@ -9,7 +9,8 @@ from store.models.catalogue import Offer
 class Purchase(models.Model):
     """An offer bought with virtual currency. Its id is its ledger transaction's.
 
-    price, granted   what was paid and what came of it, in all (not for one unit)
+    price, granted   what was paid and what came of it, in all (not for one unit). What was bought
+                     for a friend grants the buyer nothing: the `Gift` says what the friend got
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
@@ -31,6 +32,43 @@ class Purchase(models.Model):
         indexes = [
             # The player's purchases, newest first, in the back office.
             models.Index(fields=("player", "-id"), name="store_purchase_player")
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class Gift(models.Model):
+    """What a player bought for a friend. Its id is that of the transaction in which the friend got
+    `currencies` and `items`; `purchase` is the buyer's."""
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    game = models.ForeignKey(
+        Game, models.DO_NOTHING, related_name="+", db_index=False, db_constraint=False
+    )
+    sender = models.ForeignKey(
+        Player, models.DO_NOTHING, related_name="+", db_index=False, db_constraint=False
+    )
+    recipient = models.ForeignKey(
+        Player, models.DO_NOTHING, related_name="+", db_index=False, db_constraint=False
+    )
+    purchase = models.OneToOneField(
+        Purchase, models.DO_NOTHING, related_name="gift", db_constraint=False
+    )
+    offer = models.ForeignKey(
+        Offer, models.DO_NOTHING, related_name="+", db_index=False, db_constraint=False
+    )
+    quantity = models.PositiveIntegerField()
+    currencies = models.JSONField(default=dict)
+    items = models.JSONField(default=dict)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [
+            # What a player has given, newest first; and how many of late.
+            models.Index(fields=("sender", "-created_at", "-id"), name="store_gift_sender"),
+            # What a player has received, newest first.
+            models.Index(fields=("recipient", "-created_at", "-id"), name="store_gift_recipient"),
         ]
 
     def __str__(self) -> str:

@@ -25,8 +25,8 @@ from store.errors import (
     RequirementNotMet,
 )
 from store.metrics import PURCHASES, REFUSALS
-from store.models import INT64_MAX, MAX_STACK, Account, Purchase, Transaction
-from store.services import availability, ledger
+from store.models import INT64_MAX, MAX_STACK, Account, Gift, Purchase, Transaction
+from store.services import availability, gifts, ledger
 from store.services.shoppers import Shopper
 
 BUY_SQL = """
@@ -43,7 +43,8 @@ BUY_SQL = """
 
 @dataclass(frozen=True, slots=True)
 class Bought:
-    """A purchase, made now or (`replayed`) before; `wallet` is what the player has now."""
+    """A purchase, made now or (`replayed`) before; `wallet` is what the player has now. `gift` is
+    what a friend got in the player's place."""
 
     id: UUID
     offer: str
@@ -52,6 +53,10 @@ class Bought:
     granted: Mapping[str, Mapping[str, int]]
     wallet: tuple[ledger.Money, ...]
     replayed: bool
+    gift: Gift | None = None
+
+
+NOTHING: Mapping[str, Mapping[str, int]] = {"currencies": {}, "items": {}}
 
 
 def purchase(
@@ -64,6 +69,7 @@ def purchase(
     store: str | None = None,
     pay_with: Collection[str] | None = None,
     expected_price: Mapping[str, int] | None = None,
+    gift_to: UUID | None = None,
     fingerprint: bytes | None = None,
     session_id: UUID | None = None,
     is_tester: bool = False,
@@ -73,12 +79,14 @@ def purchase(
 
     `store` names the store that it is bought in, `pay_with` the currencies of one of its prices
     (the first, unless told); `expected_price` is the price of one, as the player saw it. Testers
-    buy on the terms of drafts. One statement does it all; hooks around it, where there are any,
-    make it a transaction. What an offer requires of a player is read before.
+    buy on the terms of drafts. With `gift_to` a friend gets what is granted; all else counts for
+    the player. One statement does it all; a gift, and hooks around it, where there are any, make
+    it a transaction. What an offer requires of a player is read before.
 
     Raises `OfferNotAvailable`, `RequirementNotMet`, `PriceChanged`, `LimitReached`, `CoolingDown`,
-    `InsufficientFunds`, `BalanceLimit`, `StackLimit`, `IdempotencyKeyReused`, `HookRefused`; then
-    nothing has changed.
+    `InsufficientFunds`, `BalanceLimit`, `StackLimit`, `NotGiftable`, `NotFriends`,
+    `GiftNotPossible`, `GiftsUsedUp`, `IdempotencyKeyReused`, `HookRefused`; then nothing has
+    changed.
     """
     content = catalogue(game_id, preview=is_tester)
     ledger_key = f"purchase:{player_id}:{key}"
@@ -105,11 +113,15 @@ def purchase(
         if first := _first(game_id, player_id, ledger_key, fingerprint):
             return first
         raise
-    lines, stack_lines, price, granted = parameters
-    with transaction.atomic() if hooked else nullcontext():
+    costs, lines, stack_lines, price, granted = parameters
+    given: Gift | None = None
+    with transaction.atomic() if hooked or gift_to else nullcontext():
+        players = gifts.lock(shopper=shopper, recipient_id=gift_to) if gift_to else []
+        if (hooked or gift_to) and (first := _first(game_id, player_id, ledger_key, fingerprint)):
+            return first
+        if gift_to:
+            gifts.check(content=content, shopper=shopper, offer=found, players=players)
         if hooked:
-            if first := _first(game_id, player_id, ledger_key, fingerprint):
-                return first
             hooks.run_before(
                 "purchase", game_id=game_id, player_id=player_id, offer=offer, quantity=quantity
             )
@@ -124,15 +136,15 @@ def purchase(
                         key=ledger_key,
                         reason="purchase",
                         reference=offer,
-                        lines=lines,
-                        stack_lines=stack_lines,
+                        lines=costs if gift_to else [*costs, *lines],
+                        stack_lines=() if gift_to else stack_lines,
                         fingerprint=fingerprint,
                     ),
                     found.id,
                     quantity,
                     *_conditions(found, shopper),
                     msgspec.json.encode(price).decode(),
-                    msgspec.json.encode(granted).decode(),
+                    msgspec.json.encode(NOTHING if gift_to else granted).decode(),
                     session_id,
                 ],
             )
@@ -141,6 +153,16 @@ def purchase(
             REFUSALS.labels(row[0]).inc()
             raise _refusal(row[0], row[1])
         posting = ledger.read_posting(game_id, row)
+        if gift_to:
+            given = gifts.hand_over(
+                purchase_id=posting.id,
+                offer=found,
+                quantity=quantity,
+                players=players,
+                lines=lines,
+                stack_lines=stack_lines,
+                granted=granted,
+            )
         if hooked and not posting.replayed:
             hooks.run_after(
                 "purchase",
@@ -153,7 +175,16 @@ def purchase(
     if posting.replayed:
         return _bought(Purchase.objects.select_related("offer").get(pk=posting.id), posting.wallet)
     PURCHASES.inc()
-    return Bought(posting.id, offer, quantity, price, granted, posting.wallet, replayed=False)
+    return Bought(
+        posting.id,
+        offer,
+        quantity,
+        price,
+        NOTHING if gift_to else granted,
+        posting.wallet,
+        replayed=False,
+        gift=given,
+    )
 
 
 def _available(
@@ -211,8 +242,14 @@ def _refusal(status: str, subject: int) -> Problem:
 
 def _parameters(
     content: Catalogue, offer: Offer, one: Price, quantity: int
-) -> tuple[list[ledger.Line], list[ledger.StackLine], dict[str, int], dict[str, dict[str, int]]]:
-    """The lines of `quantity` of the offer, what it costs, and what it grants.
+) -> tuple[
+    list[ledger.Line],
+    list[ledger.Line],
+    list[ledger.StackLine],
+    dict[str, int],
+    dict[str, dict[str, int]],
+]:
+    """The lines of what `quantity` of the offer costs, those of what it grants, and both by key.
 
     What was bought with virtual currency is earned, whatever it was paid with (docs/adr/0024).
     """
@@ -225,16 +262,16 @@ def _parameters(
         amount > MAX_STACK for amount in items.values()
     ):
         raise BalanceLimit("Nobody can hold that much")
-    lines = [
+    costs = [
         ledger.Line(content.currencies[key], amount, "spend", Account.SINK_PURCHASE)
         for key, amount in price.items()
     ]
-    lines += [
+    lines = [
         ledger.Line(content.currencies[key], amount, "earned", Account.SOURCE_PURCHASE)
         for key, amount in currencies.items()
     ]
     stack_lines = [ledger.StackLine(content.items[key], amount) for key, amount in items.items()]
-    return lines, stack_lines, price, {"currencies": currencies, "items": items}
+    return costs, lines, stack_lines, price, {"currencies": currencies, "items": items}
 
 
 def _first(
@@ -253,5 +290,12 @@ def _first(
 
 def _bought(row: Purchase, wallet: tuple[ledger.Money, ...]) -> Bought:
     return Bought(
-        row.pk, row.offer.key, row.quantity, row.price, row.granted, wallet, replayed=True
+        row.pk,
+        row.offer.key,
+        row.quantity,
+        row.price,
+        row.granted,
+        wallet,
+        replayed=True,
+        gift=Gift.objects.filter(purchase=row).first(),
     )

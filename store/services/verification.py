@@ -142,7 +142,7 @@ FACTS = """
     SELECT '{what} ' || f.id, 'its transaction moved ' || coalesce(moved.value::text, 'nothing')
     FROM {table} f
     LEFT JOIN store_transaction t ON t.id = f.id AND t.created_at = f.created_at
-                                 AND t.player_id = f.player_id AND t.game_id = f.game_id
+                                 AND t.player_id = f.{owner} AND t.game_id = f.game_id
     CROSS JOIN LATERAL (
         SELECT jsonb_build_object(
             'sink', coalesce((
@@ -170,6 +170,7 @@ FACTS = """
 PURCHASES = FACTS.format(
     what="purchase",
     table="store_purchase",
+    owner="player_id",
     source="source:purchase",
     expected="""jsonb_build_object('sink', f.price, 'source', f.granted -> 'currencies',
                                    'items', f.granted -> 'items')""",
@@ -177,10 +178,30 @@ PURCHASES = FACTS.format(
 GRANTS = FACTS.format(
     what="grant",
     table="store_grant",
+    owner="player_id",
     source="source:grant",
     expected="""jsonb_build_object('sink', '{}'::jsonb, 'source', f.currencies,
                                    'items', f.items)""",
 )
+GIFTS = FACTS.format(
+    what="gift",
+    table="store_gift",
+    owner="recipient_id",
+    source="source:purchase",
+    expected="""jsonb_build_object('sink', '{}'::jsonb, 'source', f.currencies,
+                                   'items', f.items)""",
+)
+
+# A gift was bought by who gave it, and granted the buyer nothing.
+GIFT_PURCHASES = """
+    SELECT 'gift ' || g.id, 'is not what the purchase ' || g.purchase_id || ' paid for'
+    FROM store_gift g LEFT JOIN store_purchase p ON p.id = g.purchase_id
+    WHERE g.id > %(first)s::uuid AND g.id <= %(last)s::uuid
+      AND (%(game)s::uuid IS NULL OR g.game_id = %(game)s::uuid)
+      AND (p.player_id, p.offer_id, p.quantity, p.granted)
+          IS DISTINCT FROM (g.sender_id, g.offer_id, g.quantity,
+                            '{"currencies": {}, "items": {}}'::jsonb)
+"""
 
 # What merged players brought along, and what an undo gave back, one lost and the other got.
 MERGES = """
@@ -224,6 +245,8 @@ def verify(
         ("limits count purchases", OFFER_USES, _slices("store_offeruse", "player_id")),
         ("purchases are in the ledger", PURCHASES, _slices("store_purchase", "id")),
         ("grants are in the ledger", GRANTS, _slices("store_grant", "id")),
+        ("gifts are in the ledger", GIFTS, _slices("store_gift", "id")),
+        ("gifts were bought", GIFT_PURCHASES, _slices("store_gift", "id")),
         (
             "platform purchases are in the ledger",
             PLATFORM_PURCHASES,
