@@ -8,7 +8,6 @@ from django.utils import timezone
 
 from accounts.authentication import limited_address
 from accounts.errors import PlayerMerged
-from accounts.errors import PlayerMerged
 from config.api.callers import ApiRequest
 from config.api.idempotency import mark_replayed, read_key, request_fingerprint
 from config.api.pagination import Page, PageQuery
