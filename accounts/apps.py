@@ -9,7 +9,7 @@ class AccountsConfig(AppConfig):
         from auditlog.registry import auditlog
 
         from accounts import merging, middleware, models, panels
-        from accounts.services import merge_identity
+        from accounts.services import merge_friends, merge_identity
         from config.hooks import declare_point
 
         declare_point(
@@ -31,6 +31,7 @@ class AccountsConfig(AppConfig):
             "after a player was merged into another: game_id, survivor_id, absorbed_id",
         )
         merging.register(merge_identity)
+        merging.register(merge_friends)
         declare_point(
             "friendship_made", "after two players became friends: game_id, player_id, friend_id"
         )

@@ -141,6 +141,14 @@ class Player(models.Model):
                 condition=Q(tag__gte=0, tag__lte=9999), name="accounts_player_tag"
             ),
         ]
+        indexes = [
+            # Those whom a player has absorbed.
+            models.Index(
+                fields=("merged_into",),
+                name="accounts_player_merged",
+                condition=Q(merged_into__isnull=False),
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.display_name}#{self.tag:04d}"
@@ -397,6 +405,10 @@ class Block(models.Model):
             models.CheckConstraint(
                 condition=~Q(player=models.F("blocked")), name="accounts_block_two"
             ),
+        ]
+        indexes = [
+            # By whom a player was blocked, who is merged into another.
+            models.Index(fields=("blocked",), name="accounts_block_of")
         ]
 
     def __str__(self) -> str:
