@@ -81,6 +81,7 @@ RICH: dict[str, Any] = {
             "descriptions": {"en": "All of it"},
             "properties": {"badge": "new", "order": 1.5, "shown": True},
             "listed": False,
+            "giftable": True,
         },
     ],
     "stores": [

@@ -250,6 +250,7 @@ def test_admin__every_field_of_an_offer__there_and_back(shop: Shop, designer: Cl
         "titles": "de: Ein Koi\nen: A koi",
         "properties": '{"rarity": "rare"}',
         "only_in_stores": "on",
+        "is_giftable": "on",
     }
     url = reverse("admin:store_offer_change", args=[shop.koi_offer.pk])
     answer = designer.post(url, fields)
@@ -274,6 +275,7 @@ def test_admin__every_field_of_an_offer__there_and_back(shop: Shop, designer: Cl
         "titles": {"en": "A koi", "de": "Ein Koi"},
         "properties": {"rarity": "rare"},
         "listed": False,
+        "giftable": True,
     }
     form = designer.get(url).context["adminform"].form
     shown = {name: form[name].value() for name in fields if name in form.fields}
@@ -282,6 +284,7 @@ def test_admin__every_field_of_an_offer__there_and_back(shop: Shop, designer: Cl
         assert shown[name] == posted[name]
     assert shown["requires_countries"] == "DE, FR"
     assert shown["only_in_stores"] is True
+    assert shown["is_giftable"] is True
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from config.api.problems import Problem
 from store.catalogue import catalogue
 from store.errors import (
     BalanceLimit,
+    GiftNotPossible,
     InsufficientFunds,
     InsufficientItems,
     LimitReached,
@@ -41,7 +42,7 @@ from store.services import (
     redemptions,
     verification,
 )
-from tests.factories.accounts import PlayerFactory
+from tests.factories.accounts import PlayerFactory, befriend
 from tests.factories.merging import merge, undo
 from tests.factories.store import CampaignFactory, OfferFactory, give
 from tests.fakes.platform import NAME, NOTICE, ORDER, Shelf, make_shelf
@@ -99,6 +100,11 @@ class Books(RuleBasedStateMachine):
         self.done: dict[str, Any] = {}
         self.sold: dict[str, Sold] = {}
         self.merged: list[Merged] = []
+        friend = PlayerFactory(game=self.shop.game)
+        befriend(row, friend)
+        ledger.open_wallet(game_id=row.game_id, player_id=friend.pk)
+        self.friend_id: UUID = friend.pk
+        self.friends_petals, self.friends_seeds = 100, 0
 
     def petals(
         self,
@@ -286,11 +292,50 @@ class Books(RuleBasedStateMachine):
         assert bought.replayed is (name in self.done)
         if not bought.replayed:
             self.done[name] = bought.id
-            earned = min(price, self.earned)
-            self.earned -= earned
-            self.paid -= price - earned
+            self.pay(price)
             self.koi += koi
             self.seeds += seeds
+        assert self.done[name] == bought.id
+
+    def pay(self, price: int) -> None:
+        earned = min(price, self.earned)
+        self.earned -= earned
+        self.paid -= price - earned
+
+    @rule(quantity=st.integers(1, 3), key=KEYS, is_received=st.booleans())
+    def give_a_basket(self, quantity: int, key: str, is_received: bool) -> None:
+        """Five seeds for ten petals: one of two friends pays, the other gets them."""
+        name, price, seeds = f"{is_received} {quantity} {key}", 10 * quantity, 5 * quantity
+        expected: type[Problem] | None = None
+        funds = self.friends_petals if is_received else self.paid + self.earned
+        if name not in self.done:
+            if funds < price or (self.paid < 0 and not is_received):
+                expected = InsufficientFunds
+            elif (self.seeds if is_received else self.friends_seeds) + seeds > 20:
+                expected = GiftNotPossible
+        giver, taker = self.player_id, self.friend_id
+        if is_received:
+            giver, taker = taker, giver
+        with pytest.raises(expected) if expected else nullcontext():
+            bought = purchases.purchase(
+                game_id=self.game_id,
+                player_id=giver,
+                offer="basket",
+                quantity=quantity,
+                key=name,
+                gift_to=taker,
+            )
+        if expected:
+            return
+        assert bought.replayed is (name in self.done)
+        if not bought.replayed:
+            self.done[name] = bought.id
+            if is_received:
+                self.friends_petals -= price
+                self.seeds += seeds
+            else:
+                self.pay(price)
+                self.friends_seeds += seeds
         assert self.done[name] == bought.id
 
     @rule(quantity=st.integers(1, 9))
@@ -368,6 +413,8 @@ class Books(RuleBasedStateMachine):
         assert balance_of(self.player_id, "petals") == (self.paid, self.earned)
         assert stack_of(self.player_id, "seeds") == self.seeds
         assert stack_of(self.player_id, "koi") == self.koi
+        assert balance_of(self.friend_id, "petals") == (0, self.friends_petals)
+        assert stack_of(self.friend_id, "seeds") == self.friends_seeds
         # Only refunds, which `take` models, go below zero, and are called a debt.
         debts = Balance.objects.filter(player_id=self.player_id, in_debt=True)
         assert debts.count() == (self.paid < 0)
@@ -389,7 +436,14 @@ class Books(RuleBasedStateMachine):
 def test_books__any_history__balance(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, settings: LazySettings
 ) -> None:
-    settings.MERGES_A_YEAR = 10**6
+    settings.MERGES_A_YEAR = settings.STORE_GIFTS_A_DAY = 10**6
+    OfferFactory(
+        game=shop.game,
+        key="basket",
+        contents={"items": {"seeds": 5}},
+        price={"petals": 10},
+        is_giftable=True,
+    )
     OfferFactory(game=shop.game, key="pack", contents=PACK, products={NAME: "pack"})
     words = CampaignFactory(
         game=shop.game, contents={"currencies": {"petals": 60}}, limit_per_player=2

@@ -12,8 +12,8 @@ from accounts.models import Player
 from config.db.ids import uuid7
 from store import metrics, tasks
 from store.services import purchases, verification
-from tests.factories.accounts import PlayerFactory
-from tests.factories.store import CurrencyFactory, give
+from tests.factories.accounts import PlayerFactory, befriend
+from tests.factories.store import CurrencyFactory, OfferFactory, give
 from tests.store.conftest import Shop
 
 pytestmark = pytest.mark.django_db
@@ -26,6 +26,23 @@ def history(shop: Shop, player: Player) -> Player:
     give(player, {"gems": 5})
     purchases.purchase(
         game_id=shop.game.pk, player_id=player.pk, offer="seeds", quantity=2, key=str(uuid7())
+    )
+    friend = PlayerFactory(game=shop.game)
+    befriend(player, friend)
+    OfferFactory(
+        game=shop.game,
+        key="basket",
+        contents={"items": {"seeds": 1}},
+        price={"petals": 1},
+        is_giftable=True,
+    )
+    purchases.purchase(
+        game_id=shop.game.pk,
+        player_id=player.pk,
+        offer="basket",
+        quantity=1,
+        key=str(uuid7()),
+        gift_to=friend.pk,
     )
     check_now()
     return player
@@ -79,6 +96,12 @@ def test_untouched_books__no_difference(history: Player, capsys: Any) -> None:
         ("UPDATE store_purchase SET granted = '{}'", "purchases are in the ledger"),
         ("UPDATE store_grant SET currencies = '{\"gems\": 9}'", "grants are in the ledger"),
         ("UPDATE store_grant SET items = '{}'", "grants are in the ledger"),
+        ("UPDATE store_gift SET items = '{}'", "gifts are in the ledger"),
+        ("UPDATE store_gift SET id = gen_random_uuid()", "gifts are in the ledger"),
+        ("UPDATE store_gift SET recipient_id = sender_id", "gifts are in the ledger"),
+        ("UPDATE store_gift SET sender_id = recipient_id", "gifts were bought"),
+        ("UPDATE store_gift SET quantity = 9", "gifts were bought"),
+        ("UPDATE store_gift SET purchase_id = gen_random_uuid()", "gifts were bought"),
     ],
 )
 def test_tampered_books__found_and_named(history: Player, sql: str, check: str) -> None:
