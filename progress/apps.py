@@ -8,14 +8,17 @@ class ProgressConfig(AppConfig):
         from auditlog.registry import auditlog
 
         from accounts import backoffice, definition
+        from accounts import merging as merges
         from config import hooks
         from progress import panels
         from progress.definition import AchievementsSection, StatsSection
         from progress.models import Achievement, Stat
         from progress.selectors import values_of_stats
+        from progress.services import merging
         from store.services import shoppers
 
         shoppers.register_stats(values_of_stats)
+        merges.register(merging)
         definition.register(StatsSection())
         definition.register(AchievementsSection())
         hooks.declare_point(

@@ -7,6 +7,7 @@ from uuid import UUID
 from django.conf import settings
 from django.http import HttpResponse
 
+from accounts.errors import PlayerMerged
 from accounts.selectors import player_get
 from config.api import problems
 from config.api.callers import ApiRequest
@@ -195,11 +196,14 @@ class PlayerSaveViewSet(ApiViewSet):
         answers={200: bytes, 304: None},
         scope="saves:read",
         headers=READ_HEADERS,
+        problems=(PlayerMerged,),
     )
     def retrieve(self, request: ApiRequest, player: UUID, slot: str) -> HttpResponse:
         """Read a player's save: a public one, one's own, or any with a server key."""
         caller = request.caller
         public_only = caller.kind == "player" and caller.player != player
+        if caller.kind == "server":
+            player_get(game_id=caller.game_id, player_id=player)
         return _read(request, player, slot, public_only=public_only)
 
     @endpoint(
@@ -209,7 +213,7 @@ class PlayerSaveViewSet(ApiViewSet):
         query=wire.SaveQuery,
         raw_body=bodies.MEDIA_TYPES,
         headers=PUT_HEADERS,
-        problems=PUT_PROBLEMS,
+        problems=(*PUT_PROBLEMS, PlayerMerged),
     )
     def update(
         self, request: ApiRequest, player: UUID, slot: str, query: wire.SaveQuery
@@ -325,7 +329,7 @@ class PlayerStatViewSet(ApiViewSet):
         scope="stats:write",
         body=wire.StatUpdates,
         idempotent="optional",
-        problems=(errors.UnknownStat, errors.StatOutOfBounds),
+        problems=(PlayerMerged, errors.UnknownStat, errors.StatOutOfBounds),
         example=STAT_EXAMPLE,
     )
     def create(self, request: ApiRequest, player: UUID, body: wire.StatUpdates) -> HttpResponse:

@@ -51,7 +51,7 @@ def remove(*, writer: Writer, slot: str, precondition: Precondition) -> None:
             arguments,
         )
         if row is not None:
-            _forget_beyond(writer.player_id)
+            forget_beyond(writer.player_id)
             SAVES.labels("deleted").inc()
             return
     current = current_save(writer, slot)
@@ -63,7 +63,7 @@ def remove(*, writer: Writer, slot: str, precondition: Precondition) -> None:
     raise VersionConflict(current=current.as_current())
 
 
-def _forget_beyond(player_id: UUID) -> None:
+def forget_beyond(player_id: UUID) -> None:
     """Keep no more deleted slots of a player than slots, or deleting would be free storage."""
     ids = [
         row_id
