@@ -11,10 +11,13 @@ class LeaderboardsConfig(AppConfig):
         from auditlog.registry import auditlog
 
         from accounts import backoffice, definition
+        from accounts import merging as merges
         from leaderboards import listeners, panels
         from leaderboards.definition import LeaderboardsSection
         from leaderboards.models import Board
+        from leaderboards.services import merging
 
+        merges.register(merging)
         definition.register(LeaderboardsSection())
         partitions.register(
             partitions.Partitioned(

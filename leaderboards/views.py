@@ -4,6 +4,8 @@ from uuid import UUID
 
 from django.http import HttpResponse
 
+from accounts.errors import PlayerMerged
+from accounts.selectors import player_get
 from config.api.callers import ApiRequest
 from config.api.idempotency import once, read_key
 from config.api.pagination import Page, PageQuery
@@ -73,7 +75,7 @@ class ScoreViewSet(ApiViewSet):
         limits=("scores",),
         # The handler opens the transaction itself: a refusal is logged after it.
         idempotent="domain-optional",
-        problems=(NotFound, ScoreOutOfBounds, HookRefused, RanksUnavailable),
+        problems=(NotFound, PlayerMerged, ScoreOutOfBounds, HookRefused, RanksUnavailable),
         example={"score": 1200, "metadata": {"level": 3}},
     )
     def create(self, request: ApiRequest, board: str, body: ScoreIn) -> HttpResponse:
@@ -172,13 +174,14 @@ class EntryViewSet(ApiViewSet):
         answers={204: None},
         scope="scores:write",
         query=SeasonQuery,
-        problems=(NotFound,),
+        problems=(NotFound, PlayerMerged),
     )
     def destroy(
         self, request: ApiRequest, board: str, player: UUID, query: SeasonQuery
     ) -> HttpResponse:
         """Remove a player's entry; the player's next score starts anew."""
         found = board_get(game_id=request.caller.game_id, key=board)
+        player_get(game_id=request.caller.game_id, player_id=player)
         season = selectors.season_get(found, query.season)
         entries.entry_remove(
             game_id=request.caller.game_id,

@@ -17,9 +17,9 @@ import msgspec
 from django.db import DataError, connection, transaction
 from psycopg.errors import NumericValueOutOfRange
 
+from accounts.selectors import player_get
 from config import hooks
 from config.api.parsing import invalid
-from config.api.problems import NotFound
 from config.db.ids import uuid7
 from config.db.together import Together
 from leaderboards import index, ranking
@@ -79,7 +79,7 @@ def _statement(keep: str, sort: str) -> str:
     `previous_score` is null where there was nothing to improve on. A score equal to what stands
     keeps its time: whoever got there first stays first. Returns one row, whether the entry
     changed and what it is; nulls if it stands, made by a statement that this one could not see;
-    no row if there is no such player, or the season has ended.
+    no row if there is no such player (any more), or the season has ended.
     """
     value, condition = _KEEP[Board.Keep(keep)]
     value = f"""CASE WHEN e.state = 'removed' THEN excluded.score
@@ -97,7 +97,8 @@ WITH asked AS MATERIALIZED (
     FROM asked a
     CROSS JOIN LATERAL (SELECT * FROM accounts_player WHERE id = a.player LIMIT 1) p
     CROSS JOIN LATERAL (SELECT * FROM leaderboards_season WHERE id = a.season LIMIT 1) s
-    WHERE p.game_id = a.game AND (s.ends_at IS NULL OR s.ends_at > statement_timestamp())
+    WHERE p.game_id = a.game AND p.merged_into_id IS NULL
+      AND (s.ends_at IS NULL OR s.ends_at > statement_timestamp())
 ), written AS (
     INSERT INTO leaderboards_entry AS e (season_id, player_id, score, order_key, achieved_at,
                                          metadata, version, state)
@@ -177,8 +178,8 @@ def submit(
     """Take a score (a signed 64-bit integer) of a player of the board's game.
 
     Raises `ScoreRefused` (or what a `before` hook refuses with), `ValidationFailed` for metadata,
-    `NotFound` for the player. A refusal is logged by `log_refusal`, which the caller calls
-    when no transaction of its own is left to take the line back.
+    `NotFound` or `PlayerMerged` for the player. A refusal is logged by `log_refusal`, which the
+    caller calls when no transaction of its own is left to take the line back.
     """
     text = metadata_json(metadata)
     season = seasons.current(board)
@@ -241,8 +242,7 @@ def _write(board: BoardDefinition, given: Refusal, session_id: UUID | None) -> O
             if row[0] is None:
                 row = _entry_made_meanwhile(season.id, given.player_id)
             return _finish(board, season, given.player_id, row)
-        if not _player_exists(board.game_id, given.player_id):
-            raise NotFound("There is no such player")
+        player_get(game_id=board.game_id, player_id=given.player_id)
         season = seasons.current(board, now=seasons.database_now())
     raise RanksUnavailable(headers={"Retry-After": "1"})
 
@@ -313,14 +313,6 @@ def _entry_made_meanwhile(season_id: UUID, player_id: UUID) -> Row:
         entry.version,
         entry.state,
     )
-
-
-def _player_exists(game_id: UUID, player_id: UUID) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT 1 FROM accounts_player WHERE id = %s AND game_id = %s", [player_id, game_id]
-        )
-        return cursor.fetchone() is not None
 
 
 def _finish(
