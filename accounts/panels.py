@@ -1,6 +1,7 @@
 """The panels of accounts on a player's page; other apps bring theirs."""
 
 from django.urls import reverse
+from django.utils.html import format_html
 
 from accounts import friend_selectors
 from accounts.backoffice import Panel, register_player_panel
@@ -51,7 +52,7 @@ def friends(player: Player) -> Panel:
         ("blocked", "blocked", friend_selectors.blocks_of(player.pk), "blocked"),
     )
     rows = [
-        (getattr(row, other), what, row.created_at)
+        (_page_of(getattr(row, other)), what, row.created_at)
         for what, _, found, other in kinds
         for row in found.order_by("-created_at")[:SHOWN]
     ]
@@ -72,6 +73,15 @@ def merges(player: Player) -> Panel:
     ]
     return Panel(
         ("When", "Merged", "Player", "State"), rows, more_url=more("accounts_merge", player)
+    )
+
+
+def _page_of(player: Player) -> str:
+    """A player's name, which leads to their page."""
+    return format_html(
+        '<a class="text-primary-600 dark:text-primary-500" href="{}">{}</a>',
+        reverse("admin:accounts_player_change", args=[player.pk]),
+        player,
     )
 
 

@@ -71,18 +71,18 @@ def inventory(player: Player) -> Panel:
 
 def purchases(player: Player) -> Panel:
     """The latest purchases, for the player's page."""
-    rows = Purchase.objects.filter(player_id=player.pk).select_related("offer").order_by("-id")
+    rows = Purchase.objects.filter(player_id=player.pk).select_related("offer", "gift")
     return Panel(
         ("When", "Offer", "Quantity", "Price", "Purchase"),
         [
             (
                 row.created_at,
-                row.offer.key,
+                f"{row.offer.key}, as a gift" if hasattr(row, "gift") else row.offer.key,
                 row.quantity,
                 amounts(row.price),
                 link("store_purchase", row.pk, short=True),
             )
-            for row in rows[:SHOWN]
+            for row in rows.order_by("-id")[:SHOWN]
         ],
         more_url=f"{reverse('admin:store_purchase_changelist')}?q={player.pk}",
     )

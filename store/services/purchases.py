@@ -134,7 +134,7 @@ def purchase(
                         player_id=player_id,
                         kind=Transaction.Kind.PURCHASE,
                         key=ledger_key,
-                        reason="purchase",
+                        reason="gift" if gift_to else "purchase",
                         reference=offer,
                         lines=costs if gift_to else [*costs, *lines],
                         stack_lines=() if gift_to else stack_lines,
