@@ -7,6 +7,7 @@ from uuid import UUID
 
 from celery import shared_task
 
+from config.db.sweeper import count_due
 from store.services import (
     approvals,
     campaigns,
@@ -23,6 +24,15 @@ from store.services import (
 
 # A sweep ends before the next one begins; one that leaves work starts the next itself.
 SWEEP_SECONDS = 25.0
+# Of what waits for platforms more is handed out, so that all workers wait for them: in short tasks,
+# behind which what players send now need not wait for long. Those that have not begun when the next
+# sweep comes are dropped: that one hands out what is left.
+ROWS_IN_A_TASK, MOST_TASKS = 10, 100
+KINDS: dict[str, tuple[Any, Callable[[], bool]]] = {
+    "orders": (orders, orders.process),
+    "notices": (notices, notices.process),
+    "telling": (telling, telling.tell),
+}
 
 
 @shared_task
@@ -57,13 +67,40 @@ def write_exports() -> int:
 
 def _sweep(task: Any, act: Callable[[], bool]) -> int:
     """Do what is due, one after another, until nothing is or the time is over; how much it was."""
+    done, is_over = _for_a_while(act)
+    if is_over:
+        task.apply_async(expires=60)
+    return done
+
+
+def _for_a_while(act: Callable[[], bool]) -> tuple[int, bool]:
+    """How much was done, and whether that was for want of time."""
     end = time.monotonic() + SWEEP_SECONDS
     done = 0
     while act():
         done += 1
         if time.monotonic() >= end:
-            task.apply_async(expires=60)
-            break
+            return done, True
+    return done, False
+
+
+def _sweep_together(kind: str) -> int:
+    """Hand out what is due, but for a part, and do what is left of it; how much that was here."""
+    service, act = KINDS[kind]
+    rows = count_due(service.due(), most=ROWS_IN_A_TASK * (MOST_TASKS + 1))
+    for _ in range((rows - 1) // ROWS_IN_A_TASK):
+        do_some.apply_async((kind,), expires=SWEEP_SECONDS)
+    done, _ = _for_a_while(act)
+    return done
+
+
+@shared_task(acks_late=True, soft_time_limit=240, time_limit=270)
+def do_some(kind: str) -> int:
+    """Do a part of what is due of one of `KINDS`; how much it was."""
+    _, act = KINDS[kind]
+    done = 0
+    while done < ROWS_IN_A_TASK and act():
+        done += 1
     return done
 
 
@@ -78,7 +115,7 @@ def process_order(order_id: str) -> None:
 @shared_task(acks_late=True, soft_time_limit=240, time_limit=270)
 def sweep_orders() -> int:
     """Process the receipts that are due."""
-    return _sweep(sweep_orders, orders.process)
+    return _sweep_together("orders")
 
 
 @shared_task(acks_late=True, soft_time_limit=240, time_limit=270)
@@ -90,13 +127,13 @@ def process_notice(notice_id: str) -> None:
 @shared_task(acks_late=True, soft_time_limit=240, time_limit=270)
 def sweep_notices() -> int:
     """Process the platforms' notifications that are due."""
-    return _sweep(sweep_notices, notices.process)
+    return _sweep_together("notices")
 
 
 @shared_task(acks_late=True, soft_time_limit=240, time_limit=270)
 def tell_platforms() -> int:
     """Tell the platforms what was granted."""
-    return _sweep(tell_platforms, telling.tell)
+    return _sweep_together("telling")
 
 
 @shared_task(acks_late=True, soft_time_limit=240, time_limit=270)

@@ -38,6 +38,11 @@ def claim(due: "QuerySet[M]", *, limit: int, lease: timedelta) -> list[Any]:
     return rows
 
 
+def count_due(due: "QuerySet[Any]", *, most: int) -> int:
+    """How many rows of `due` could be claimed now, counted no further than to `most`."""
+    return due.filter(next_attempt_at__lte=timezone.now())[:most].count()
+
+
 def backoff(
     attempt: int,
     *,

@@ -70,8 +70,8 @@ def store(*, provider: str, notice: Notice) -> UUID | None:
 def process(*, notice_id: UUID | None = None) -> bool:
     """Claim a notification that is due (this one, or the oldest) and do what follows from it;
     False where none is due."""
-    due = _due() if notice_id is None else _due().filter(pk=notice_id)
-    rows = claim(due, limit=1, lease=asking.LEASE)
+    wanted = due() if notice_id is None else due().filter(pk=notice_id)
+    rows = claim(wanted, limit=1, lease=asking.LEASE)
     if not rows:
         return False
     row: PlatformNotice = rows[0]
@@ -89,7 +89,8 @@ def process(*, notice_id: UUID | None = None) -> bool:
     return True
 
 
-def _due() -> "QuerySet[PlatformNotice]":
+def due() -> "QuerySet[PlatformNotice]":
+    """What waits to be processed, now or later."""
     return PlatformNotice.objects.filter(state=State.RECEIVED)
 
 
@@ -120,7 +121,7 @@ def _later(row: PlatformNotice, error: Exception) -> None:
     if not isinstance(error, ProviderError):
         log.error("notification_failed", notice=str(row.pk), exc_info=error)
     first: datetime = row.first_tried_at or timezone.now()
-    at = asking.next_attempt(row.attempts, first, error, _due())
+    at = asking.next_attempt(row.attempts, first, error, due())
     if at is None:
         _finish(row, State.DEAD, asking.told(error))
     else:

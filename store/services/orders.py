@@ -71,8 +71,8 @@ def submit(*, game_id: UUID, player_id: UUID, provider: str, receipt: Any) -> tu
 def process(*, order_id: UUID | None = None) -> bool:
     """Claim an order that is due (this one, or the oldest) and bring it as far as it goes; False
     where none is due. May be killed at any point: another worker begins again after a lease."""
-    due = _due() if order_id is None else _due().filter(pk=order_id)
-    rows = claim(due, limit=1, lease=asking.LEASE)
+    wanted = due() if order_id is None else due().filter(pk=order_id)
+    rows = claim(wanted, limit=1, lease=asking.LEASE)
     if not rows:
         return False
     order: Order = rows[0]
@@ -93,7 +93,8 @@ def process(*, order_id: UUID | None = None) -> bool:
     return True
 
 
-def _due() -> "QuerySet[Order]":
+def due() -> "QuerySet[Order]":
+    """What waits to be processed, now or later."""
     return Order.objects.filter(state__in=Order.OPEN)
 
 
@@ -205,7 +206,7 @@ def _later(order: Order, error: Exception) -> None:
     code = error.code if isinstance(error, ProviderError) else "internal_error"
     if not isinstance(error, ProviderError):
         log.error("order_failed", order=str(order.pk), exc_info=error)
-    at = asking.next_attempt(order.attempts, first, error, _due())
+    at = asking.next_attempt(order.attempts, first, error, due())
     if at is None:
         _die(order, code, error)
         return

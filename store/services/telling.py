@@ -50,8 +50,8 @@ def known(row: PlatformPurchase) -> Verified:
 def tell(*, purchase_id: UUID | None = None) -> bool:
     """Tell the platform of one purchase that is due (this one, or the oldest); False where none
     is. A platform may be told twice."""
-    due = _due() if purchase_id is None else _due().filter(pk=purchase_id)
-    rows = claim(due, limit=1, lease=asking.LEASE)
+    wanted = due() if purchase_id is None else due().filter(pk=purchase_id)
+    rows = claim(wanted, limit=1, lease=asking.LEASE)
     if not rows:
         return False
     row: PlatformPurchase = rows[0]
@@ -75,14 +75,15 @@ def tell(*, purchase_id: UUID | None = None) -> bool:
         if timezone.now() - granted_at > GIVE_UP:
             _move(row, Told.FAILED, last_error=asking.told(error))
         else:
-            at = asking.next_attempt(row.attempts, timezone.now(), error, _due())
+            at = asking.next_attempt(row.attempts, timezone.now(), error, due())
             _move(row, Told.DUE, next_attempt_at=at, last_error=asking.told(error))
     else:
         _move(row, Told.DONE, last_error="")
     return True
 
 
-def _due() -> "QuerySet[PlatformPurchase]":
+def due() -> "QuerySet[PlatformPurchase]":
+    """What its platform has to be told of, now or later."""
     return PlatformPurchase.objects.filter(told=Told.DUE)
 
 

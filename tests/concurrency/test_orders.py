@@ -9,6 +9,7 @@ import pytest
 from django.db import IntegrityError, connection
 
 from accounts.models import Game, Player
+from store import tasks
 from store.errors import NotForDecision
 from store.models import Order, OwnerConflict, PlatformPurchase, Transaction
 from store.providers.base import WHOLE, TryAgainError
@@ -94,6 +95,46 @@ def test_process__32_workers__the_platform_is_asked_once(shelf: Shelf, player: P
     assert results.count(True) == 1
     assert shelf.provider.asked == ["t1"]
     assert grants() == 1
+
+
+def work_at_once(shelf: Shelf, player: Player) -> None:
+    """A sweep and what it has handed out, of forty receipts, each by a worker of its own."""
+    for number in range(40):
+        shelf.say(f"t{number}")
+        shelf.submit(player, f"t{number}")
+    results = at_once(5, lambda number: tasks.do_some("orders") if number else tasks.sweep_orders())
+    assert errors_of(results) == []
+
+
+def test_sweep__and_what_it_hands_out__every_receipt_is_asked_about_once(
+    shelf: Shelf, player: Player, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[object] = []
+    monkeypatch.setattr(tasks.do_some, "apply_async", lambda given, **_: sent.append(given))
+
+    work_at_once(shelf, player)
+
+    assert sorted(shelf.provider.asked) == sorted(f"t{number}" for number in range(40))
+    assert len(sent) <= 3
+    assert (grants(), balance_of(player.pk, "gems")) == (40, (4000, 0))
+    assert list(verification.verify()) == []
+
+
+def test_sweep__control_rows_that_are_only_looked_at__asked_about_again_and_again(
+    shelf: Shelf, player: Player, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All look for what is due before any of them takes it. It is still granted once."""
+
+    def look(due: Any, *, limit: int, lease: Any) -> list[Any]:
+        return list(due.order_by("next_attempt_at")[:limit])
+
+    monkeypatch.setattr(tasks.do_some, "apply_async", lambda *_, **__: None)
+    monkeypatch.setattr(orders, "claim", Meeting(5).after(look))
+
+    work_at_once(shelf, player)
+
+    assert len(shelf.provider.asked) > 40
+    assert grants() == 40
 
 
 def test_apply__32_threads__granted_once(shelf: Shelf, player: Player) -> None:

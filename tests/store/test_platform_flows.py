@@ -144,18 +144,55 @@ def test_sweep__what_is_due__is_done(shelf: Shelf, player: Player) -> None:
     assert balance_of(player.pk, "gems") == (300, 0)
 
 
-def test_sweep__time_is_over__the_next_one_is_called(
-    shelf: Shelf, player: Player, monkeypatch: pytest.MonkeyPatch
+def test_sweep__time_is_over__the_next_one_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[Any] = []
+    monkeypatch.setattr(tasks, "SWEEP_SECONDS", 0.0)
+    monkeypatch.setattr(tasks.poll_pending, "apply_async", lambda **options: called.append(options))
+
+    assert tasks._sweep(tasks.poll_pending, lambda: True) == 1
+    assert len(called) == 1
+
+
+@pytest.mark.parametrize(
+    ("waiting", "handed_out"), [(0, 0), (3, 0), (4, 1), (7, 2), (12, 3), (30, 3)]
+)
+def test_sweep__more_than_a_part__the_rest_is_handed_out_in_bounds(
+    shelf: Shelf,
+    player: Player,
+    monkeypatch: pytest.MonkeyPatch,
+    waiting: int,
+    handed_out: int,
 ) -> None:
     called: list[Any] = []
     monkeypatch.setattr(tasks, "SWEEP_SECONDS", 0.0)
-    monkeypatch.setattr(tasks.sweep_orders, "apply_async", lambda **options: called.append(options))
-    for number in range(2):
+    monkeypatch.setattr(tasks, "ROWS_IN_A_TASK", 3)
+    monkeypatch.setattr(tasks, "MOST_TASKS", 3)
+    monkeypatch.setattr(
+        tasks.do_some, "apply_async", lambda given, **options: called.append((given, options))
+    )
+    for number in range(waiting):
         shelf.say(f"t{number}")
         shelf.submit(player, f"t{number}")
 
-    assert tasks.sweep_orders() == 1
-    assert len(called) == 1
+    assert tasks.sweep_orders() == min(waiting, 1)
+
+    assert called == [(("orders",), {"expires": 0.0})] * handed_out
+    assert tasks.do_some("orders") == min(max(waiting - 1, 0), 3)
+
+
+def test_do_some__of_every_kind__a_part_of_it(
+    shelf: Shelf, player: Player, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "ROWS_IN_A_TASK", 2)
+    for number in range(3):
+        shelf.say(f"t{number}", must_tell=True, token="tok")
+        shelf.submit(player, f"t{number}")
+        shelf.notice(f"n{number}", f"t{number}")
+
+    done = {kind: [tasks.do_some(kind) for _ in range(3)] for kind in tasks.KINDS}
+
+    assert done == {"orders": [2, 1, 0], "notices": [2, 1, 0], "telling": [2, 1, 0]}
+    assert balance_of(player.pk, "gems") == (300, 0)
 
 
 # Notifications
