@@ -44,6 +44,9 @@ STATES = {
     PlatformState.CANCELLED: State.CANCELLED,
     PlatformState.PURCHASED: State.VERIFIED,
 }
+# Of what is said at one moment the last of these counts. What was paid for and is cancelled was
+# taken back.
+AT_ONE_MOMENT = (PlatformState.PENDING, PlatformState.CANCELLED, PlatformState.PURCHASED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +138,20 @@ def _learn(row: PlatformPurchase, line: Verified) -> bool:
             # Another answer, which did not show it yet, was quicker.
             _revoke(row, line, revoked)
         return False
+    state = line.state
     if line.refunds_last or line.signed_at == row.signed_at:
         # The same moment told twice: what was taken back does not come back by repetition.
         revoked = max(revoked, row.revoked)
+    if line.signed_at == row.signed_at:
+        # Nor does it matter which of two different words came first.
+        said = {line.state, _payment(row)}
+        state = max(said, key=AT_ONE_MOMENT.index)
+        if said >= {PlatformState.PURCHASED, PlatformState.CANCELLED}:
+            revoked = WHOLE
     row.signed_at = line.signed_at
     _revoke(row, line, revoked)
     if row.granted_at is None:
-        row.state = STATES[line.state]
+        row.state = STATES[state]
         row.code = ""
         row.account = line.account or row.account
     row.token = line.token or row.token
@@ -151,6 +161,12 @@ def _learn(row: PlatformPurchase, line: Verified) -> bool:
         row.price_minor_units = line.price_minor_units
         row.price_currency = line.price_currency
     return True
+
+
+def _payment(row: PlatformPurchase) -> PlatformState:
+    """What its platform said last of the payment."""
+    found = {there: told for told, there in STATES.items()}
+    return found.get(State(row.state), PlatformState.PURCHASED)
 
 
 def _revoke(row: PlatformPurchase, line: Verified, revoked: int) -> None:
