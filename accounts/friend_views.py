@@ -21,6 +21,7 @@ from accounts.services import friend_codes, friends
 from config.api.callers import ApiRequest
 from config.api.pagination import Page, PageQuery, keyset_page
 from config.api.parsing import invalid
+from config.api.problems import NotFound
 from config.api.views import ApiViewSet, answer, endpoint
 from config.api.wire import UNSET
 
@@ -46,7 +47,7 @@ class FriendViewSet(ApiViewSet):
         callers=("player",),
         answers={200: FriendOut, 201: FriendOut},
         body=OtherPlayer,
-        problems=(errors.NotYourself, errors.NoFriendRequest, errors.FriendsFull),
+        problems=(NotFound, errors.NotYourself, errors.NoFriendRequest, errors.FriendsFull),
         example=EXAMPLE_PLAYER,
     )
     def create(self, request: ApiRequest, body: OtherPlayer) -> HttpResponse:
@@ -90,6 +91,7 @@ class FriendRequestViewSet(ApiViewSet):
         body=NewFriendRequest,
         limits=("friend_requests",),
         problems=(
+            NotFound,
             errors.NotYourself,
             errors.PlayerBlocked,
             errors.FriendCodeUnknown,
@@ -171,7 +173,7 @@ class BlockViewSet(ApiViewSet):
         callers=("player",),
         answers={200: BlockOut, 201: BlockOut},
         body=OtherPlayer,
-        problems=(errors.NotYourself, errors.BlocksFull),
+        problems=(NotFound, errors.NotYourself, errors.BlocksFull),
         example=EXAMPLE_PLAYER,
     )
     def create(self, request: ApiRequest, body: OtherPlayer) -> HttpResponse:

@@ -115,6 +115,7 @@ def purchase(
         raise
     costs, lines, stack_lines, price, granted = parameters
     given: Gift | None = None
+    kept = NOTHING if gift_to else granted
     with transaction.atomic() if hooked or gift_to else nullcontext():
         players = gifts.lock(shopper=shopper, recipient_id=gift_to) if gift_to else []
         if (hooked or gift_to) and (first := _first(game_id, player_id, ledger_key, fingerprint)):
@@ -144,7 +145,7 @@ def purchase(
                     quantity,
                     *_conditions(found, shopper),
                     msgspec.json.encode(price).decode(),
-                    msgspec.json.encode(NOTHING if gift_to else granted).decode(),
+                    msgspec.json.encode(kept).decode(),
                     session_id,
                 ],
             )
@@ -176,14 +177,7 @@ def purchase(
         return _bought(Purchase.objects.select_related("offer").get(pk=posting.id), posting.wallet)
     PURCHASES.inc()
     return Bought(
-        posting.id,
-        offer,
-        quantity,
-        price,
-        NOTHING if gift_to else granted,
-        posting.wallet,
-        replayed=False,
-        gift=given,
+        posting.id, offer, quantity, price, kept, posting.wallet, replayed=False, gift=given
     )
 
 
@@ -289,13 +283,5 @@ def _first(
 
 
 def _bought(row: Purchase, wallet: tuple[ledger.Money, ...]) -> Bought:
-    return Bought(
-        row.pk,
-        row.offer.key,
-        row.quantity,
-        row.price,
-        row.granted,
-        wallet,
-        replayed=True,
-        gift=Gift.objects.filter(purchase=row).first(),
-    )
+    gift = Gift.objects.filter(purchase=row).first()
+    return Bought(row.pk, row.offer.key, row.quantity, row.price, row.granted, wallet, True, gift)
