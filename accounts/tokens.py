@@ -36,9 +36,11 @@ _PEM = re.compile(r"-----BEGIN PRIVATE KEY-----.+?-----END PRIVATE KEY-----", re
 
 
 class SigningKey(msgspec.Struct, frozen=True):
-    """One key: its id, the private key, and the public one as a JWK (RFC 7517)."""
+    """One key: its id, the header of the tokens that it signs, as they begin with it, the private
+    key, and the public one as a JWK (RFC 7517)."""
 
     kid: str
+    header: str
     private: Ed25519PrivateKey
     public: Ed25519PublicKey
     jwk: dict[str, str]
@@ -52,15 +54,16 @@ class KeyRing(TokenBackend):
 
     def __init__(self) -> None:
         super().__init__(ALGORITHM, issuer=ISSUER)
-        # Claims that we made need none of the checks of jwt.encode.
-        self._jws = jwt.PyJWS()
 
     def encode(self, payload: dict[str, Any]) -> str:
-        """A token signed with the first key; its header names the key and the type."""
+        """A token signed with the first key; its header names the key and the type.
+
+        The compact serialization of RFC 7515, section 3.1. Claims that we made need none of the
+        checks of jwt.encode, which cost a quarter of the signature.
+        """
         key = keys()[0]
-        claims = msgspec.json.encode(payload | {"iss": ISSUER})
-        headers = {"kid": key.kid, "typ": TYPE}
-        return self._jws.encode(claims, key.private, ALGORITHM, headers)
+        signed = f"{key.header}.{_base64url(msgspec.json.encode(payload | {'iss': ISSUER}))}"
+        return f"{signed}.{_base64url(key.private.sign(signed.encode()))}"
 
     def get_verifying_key(self, token: Any) -> Ed25519PublicKey:
         """The public key that the header names. Raises `TokenBackendError`."""
@@ -100,7 +103,8 @@ def signing_key(pem: str) -> SigningKey:
     thumbprint = hashlib.sha256(f'{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}'.encode()).digest()
     kid = _base64url(thumbprint)
     jwk = {"kty": "OKP", "crv": "Ed25519", "x": x, "kid": kid, "use": "sig", "alg": ALGORITHM}
-    return SigningKey(kid, private, public, jwk)
+    header = msgspec.json.encode({"alg": ALGORITHM, "kid": kid, "typ": TYPE})
+    return SigningKey(kid, _base64url(header), private, public, jwk)
 
 
 def _base64url(data: bytes) -> str:

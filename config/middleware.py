@@ -16,6 +16,7 @@ import structlog
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.middleware.security import SecurityMiddleware
 from django.template.response import SimpleTemplateResponse
 from django.urls import ResolverMatch, get_resolver
 
@@ -88,6 +89,7 @@ class RequestMiddleware:
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
         self.proxies = TrustedProxies(settings.TRUSTED_PROXIES)
+        self.headers = API_HEADERS | _strict_transport()
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         started = time.perf_counter()
@@ -102,7 +104,7 @@ class RequestMiddleware:
         response = self.get_response(request)
         response.headers["X-Request-ID"] = api.request_id
         if is_api(request):
-            for name, value in API_HEADERS.items():
+            for name, value in self.headers.items():
                 response.headers.setdefault(name, value)
             _compress(request, response)
             if isinstance(response, HttpResponse) and response.status_code not in (204, 304):
@@ -126,6 +128,18 @@ class RequestMiddleware:
                 status=response.status_code,
                 ms=round(seconds * 1000, 1),
             )
+
+
+def _strict_transport() -> dict[str, str]:
+    """HSTS (RFC 6797), as Django's settings have it."""
+    if not settings.SECURE_HSTS_SECONDS:
+        return {}
+    value = f"max-age={settings.SECURE_HSTS_SECONDS}"
+    if settings.SECURE_HSTS_INCLUDE_SUBDOMAINS:
+        value += "; includeSubDomains"
+    if settings.SECURE_HSTS_PRELOAD:
+        value += "; preload"
+    return {"Strict-Transport-Security": value}
 
 
 def _compress(request: HttpRequest, response: HttpResponseBase) -> None:
@@ -155,14 +169,18 @@ def accepts_gzip(header: str) -> bool:
 
 class ApiMiddleware:
     """Answers the API's requests. The middlewares after it serve only the back office: the API has
-    neither cookies nor forms, and two calls a middleware cost more than many of its answers."""
+    neither cookies nor forms, and two calls a middleware cost more than many of its answers. Of
+    Django's SecurityMiddleware it needs one thing, the redirect to HTTPS."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
+        self.security = SecurityMiddleware(get_response)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if not is_api(request):
             return self.get_response(request)
+        if redirect := self.security.process_request(request):
+            return redirect
         match = request.resolver_match = _resolve(settings.ROOT_URLCONF, request.path_info)
         response: HttpResponseBase = match.func(request, *match.args, **match.kwargs)
         if isinstance(response, SimpleTemplateResponse):

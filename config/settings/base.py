@@ -167,8 +167,8 @@ INSTALLED_APPS += STUDIO_APPS
 MIDDLEWARE = [
     "config.middleware.RequestMiddleware",
     "corsheaders.middleware.CorsMiddleware",
-    "django.middleware.security.SecurityMiddleware",
     "config.middleware.ApiMiddleware",
+    "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

@@ -1,6 +1,6 @@
 """Merges that meet each other, sign-ins, and value on its way; with controls."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,6 +13,7 @@ from accounts.merging import Pair
 from accounts.models import Game, Identity, Merge, Player, Session
 from accounts.services import merging, sign_in
 from accounts.services.opening import Opened
+from config.db.ids import uuid7
 from store.catalogue import catalogue
 from store.models import Balance
 from store.services import verification
@@ -30,7 +31,7 @@ THREADS = 16
 def absorbed(game: Game) -> Player:
     """Has 100 gems, and a device."""
     CurrencyFactory(game=game, key="gems")
-    row = PlayerFactory(game=game)
+    row = PlayerFactory.create(game=game)
     IdentityFactory.create(player=row)
     give(row, {"gems": 100})
     catalogue(game.pk)
@@ -43,7 +44,7 @@ def gems_of(*players: Player) -> int:
 
 
 def merge_at_once(
-    absorbed: Player, survivors: list[Player]
+    absorbed: Player, survivors: Sequence[Player]
 ) -> list[tuple[Merge, bool] | Exception]:
     tokens = [token_for(survivor, absorbed) for survivor in survivors]
 
@@ -57,7 +58,7 @@ def merge_at_once(
 
 
 def test_one_merge__16_at_once__happens_once(game: Game, absorbed: Player) -> None:
-    survivor = PlayerFactory(game=game)
+    survivor = PlayerFactory.create(game=game)
     done = merge_at_once(absorbed, [survivor] * THREADS)
     outcomes = [each[1] for each in done if not isinstance(each, Exception)]
     assert sorted(outcomes) == [False] + [True] * (THREADS - 1)
@@ -66,7 +67,7 @@ def test_one_merge__16_at_once__happens_once(game: Game, absorbed: Player) -> No
 
 
 def test_one_player__into_16_at_once__goes_to_one(game: Game, absorbed: Player) -> None:
-    survivors = [PlayerFactory(game=game) for _ in range(THREADS)]
+    survivors = [PlayerFactory.create(game=game) for _ in range(THREADS)]
     done = merge_at_once(absorbed, survivors)
     refused = [each for each in done if isinstance(each, Exception)]
     assert {type(each) for each in refused} <= {MergeTokenInvalid, PlayerMerged}
@@ -79,12 +80,12 @@ def test_one_player__into_16_at_once__goes_to_one(game: Game, absorbed: Player) 
 def test_one_player__control_without_the_lock__is_refused_by_the_constraint(
     game: Game, absorbed: Player, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    survivors = [PlayerFactory(game=game) for _ in range(4)]
+    survivors = [PlayerFactory.create(game=game) for _ in range(4)]
     meeting = Meeting(4)
 
     def unlocked(game_id: Any, survivor_id: Any, absorbed_id: Any, merge_id: Any = None) -> Pair:
         found = Player.objects.in_bulk([survivor_id, absorbed_id])
-        return Pair(merge_id or merging.uuid7(), found[survivor_id], found[absorbed_id])
+        return Pair(merge_id or uuid7(), found[survivor_id], found[absorbed_id])
 
     monkeypatch.setattr(merging, "_locked", unlocked)
     monkeypatch.setattr(merging, "_check", meeting.after(merging._check))
@@ -94,7 +95,7 @@ def test_one_player__control_without_the_lock__is_refused_by_the_constraint(
 
 
 def test_two_players__into_each_other_at_once__become_one(game: Game, absorbed: Player) -> None:
-    other = PlayerFactory(game=game)
+    other = PlayerFactory.create(game=game)
     IdentityFactory.create(player=other)
     tokens = [token_for(absorbed, other), token_for(other, absorbed)]
     players = [absorbed, other]
@@ -115,7 +116,7 @@ def test_two_players__into_each_other_at_once__become_one(game: Game, absorbed: 
 
 def test_grants__while_players_merge__are_not_lost(game: Game, absorbed: Player) -> None:
     """Each is with the survivor, or was refused and told whom to give it to."""
-    survivor = PlayerFactory(game=game)
+    survivor = PlayerFactory.create(game=game)
     token = token_for(survivor, absorbed)
 
     def act(number: int) -> Any:
@@ -133,7 +134,7 @@ def test_grants__while_players_merge__are_not_lost(game: Game, absorbed: Player)
 
 
 def sign_in_during_merge(game: Game, absorbed: Player) -> Opened:
-    survivor = PlayerFactory(game=game)
+    survivor = PlayerFactory.create(game=game)
     identity = Identity.objects.get(player=absorbed)
     token = token_for(survivor, absorbed)
     with ThreadPoolExecutor(1) as pool:
@@ -166,7 +167,7 @@ def test_sign_in__control_without_the_look_at_the_merge__is_left_with_the_absorb
 def test_merge__that_fails_in_its_last_part__has_moved_nothing(
     game: Game, absorbed: Player, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    survivor = PlayerFactory(game=game)
+    survivor = PlayerFactory.create(game=game)
     last = registry.parts()[-1]
     fails: Callable[..., Any] = lambda *_: 1 / 0  # noqa: E731 (a part that fails)
     monkeypatch.setattr(last, "merge", fails)

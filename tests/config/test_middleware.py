@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import structlog
+from django.test import Client
 
 from config import checks, logs
 from config.middleware import TrustedProxies, accepts_gzip
@@ -76,3 +77,21 @@ def test_checks__bad_settings__named(settings: Any) -> None:
     settings.TRUSTED_PROXIES = ["not a network"]
     assert [m.id for m in checks.check_token_keys()] == ["config.E001"]
     assert [m.id for m in checks.check_proxies()] == ["config.E002"]
+
+
+@pytest.mark.parametrize("path", ["/v1/players/me", "/healthz", "/admin/login/"])
+def test_https__in_production__is_enforced_everywhere(path: str, settings: Any) -> None:
+    settings.SECURE_SSL_REDIRECT = True
+    settings.SECURE_HSTS_SECONDS = 60
+    settings.SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    settings.SECURE_HSTS_PRELOAD = False
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    settings.TRUSTED_PROXIES = ["127.0.0.0/8"]
+
+    plain = Client().get(path)
+    assert (plain.status_code, plain["Location"]) == (301, f"https://testserver{path}")
+
+    answer = Client().get(path, headers={"X-Forwarded-Proto": "https"})
+    assert answer.status_code != 301
+    assert answer["Strict-Transport-Security"] == "max-age=60; includeSubDomains"
+    assert answer["X-Content-Type-Options"] == "nosniff"
