@@ -155,7 +155,7 @@ def _noted(own: Entry | None, row: Json, version: int, before: Json | None) -> J
     """What an undo needs: the entry as it `was`, the version that was written, what was `added`."""
     is_new = own is None or own.state == Entry.State.REMOVED
     added = row["score"] - (0 if own is None or is_new else own.score)
-    if before is None or before["wrote"] is None:
+    if before is None or before["wrote"] is None or is_new:
         return {"was": _values(own) if own else None, "wrote": version, "added": added}
     if own is not None and own.version == before["wrote"]:
         return before | {"wrote": version, "added": before["added"] + added}
@@ -170,7 +170,7 @@ def undo(pair: Pair, journal: Json) -> Json:
     seasons = Season.objects.filter(pk__in=list(notes)).select_related("board")
     boards = {season.pk: season.board for season in seasons}
     entries = _entries(pair, boards)
-    rows, stay = [], []
+    rows, back, stay = [], set(), []
     for season, board in boards.items():
         noted = notes[str(season)]
         theirs = entries.get((season, pair.absorbed.pk))
@@ -178,6 +178,7 @@ def undo(pair: Pair, journal: Json) -> Json:
             state = Entry.State.TESTER if pair.absorbed.is_tester else Entry.State.RANKED
             again = _values(theirs) | {"state": state}
             rows.append(_row(season, pair.absorbed, again, Verdict.SHOWN))
+            back.add(board.key)
         own = entries.get((season, pair.survivor.pk))
         if own is None or noted["wrote"] is None or own.state == Entry.State.REMOVED:
             continue
@@ -193,7 +194,7 @@ def undo(pair: Pair, journal: Json) -> Json:
         verdict = Verdict.REMOVED if is_gone else Verdict.ACCEPTED
         rows.append(_row(season, pair.survivor, was, verdict))
     _write(pair, rows)
-    return {"scores": len(rows), "stays": sorted(stay)}
+    return {"scores": sorted(back), "stays": sorted(stay)}
 
 
 def _entries(pair: Pair, seasons: Iterable[UUID]) -> dict[Place, Entry]:

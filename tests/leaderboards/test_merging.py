@@ -300,18 +300,38 @@ def test_settle__after_the_survivor_went_on__a_sum_loses_nothing(
     assert score_of(board, survivor) == 301
 
 
+def test_settle__after_staff_removed_the_entry__an_undo_knows_what_was_added_since(
+    game: Any, survivor: Player, absorbed: Player
+) -> None:
+    board = board_of(game, keep="sum")
+    submit(board, absorbed.pk, 20)
+    made = merge(survivor, absorbed)
+    entries.entry_remove(
+        game_id=game.pk,
+        season_id=seasons.current(board).id,
+        player_id=survivor.pk,
+        author="test",
+    )
+    late(board, absorbed, 4000)
+    settle(made)
+    assert score_of(board, survivor) == 4000
+    submit(board, survivor.pk, 1)
+    undo(made)
+    assert (score_of(board, survivor), score_of(board, absorbed)) == (1, 4000)
+
+
 @pytest.mark.parametrize("keep", ["best", "last", "sum"])
 @pytest.mark.parametrize("own", [None, 5])
 def test_undo__unchanged_entries_are_as_before(
     game: Any, survivor: Player, absorbed: Player, keep: str, own: int | None
 ) -> None:
-    board = board_of(game, keep=keep)
+    board = board_of(game, key="harvest", keep=keep)
     if own is not None:
         submit(board, survivor.pk, own, metadata={"of": "mine"})
     submit(board, absorbed.pk, 9)
     before = indexed(board)
     made = merge(survivor, absorbed)
-    assert undone(made) == {"scores": 2, "stays": []}
+    assert undone(made) == {"scores": ["harvest"], "stays": []}
     assert (score_of(board, survivor), score_of(board, absorbed)) == (own, 9)
     assert indexed(board) == before
     ranks.rebuild(seasons.current(board).id)
