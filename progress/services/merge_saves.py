@@ -99,7 +99,7 @@ def bring(pair: Pair, choices: Mapping[str, str], journal: Json) -> tuple[Json, 
 
 
 def _what_becomes(own: Save | None, save: Save, choice: str | None, used: Mapping[str, int]) -> str:
-    """ "added", "same", "this" or "other"; or the code of what keeps it from coming over."""
+    """Of a slot: one of `KINDS`, or the code of what keeps it from coming over."""
     if own is not None and _is_there(own):
         if bytes(own.sha256) == bytes(save.sha256):
             return "same"

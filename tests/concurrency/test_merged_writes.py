@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
 from accounts.models import Merge, Player
@@ -24,6 +24,7 @@ from leaderboards.services import seasons
 from progress.models import Save, StatValue
 from progress.services import saves, stats
 from progress.services.save_rows import Writer
+from tests.concurrency.test_sessions import waits_for_a_lock_or_done
 from tests.factories.accounts import PlayerFactory
 from tests.factories.leaderboards import board_of, submit
 from tests.factories.merging import merge
@@ -161,3 +162,28 @@ def test_written_in_the_moment_of_the_merge__control_never_settled__is_missing(
 ) -> None:
     merged_while_written(survivor, absorbed, boards, monkeypatch)
     assert held(survivor, boards) == {"saves": [("garden", 5)], "stats": [1], "scores": [1]}
+
+
+def test_first_score_of_the_survivor_in_the_moment_of_the_merge__counts_or_is_refused(
+    survivor: Player, absorbed: Player, boards: list[BoardDefinition]
+) -> None:
+    """Each waits for the other: PostgreSQL ends one of them, and a merge is tried again."""
+    submit(boards[0], absorbed.pk, 9)
+    merge(survivor, absorbed, preview=True)
+    is_written = threading.Event()
+
+    def act(number: int) -> None:
+        if number == 0:
+            assert is_written.wait(30)
+            merge(survivor, absorbed)
+            return
+        with transaction.atomic():
+            submit(boards[0], survivor.pk, 5)
+            is_written.set()
+            waits_for_a_lock_or_done(lambda: False)
+
+    merged, scored = at_once(2, act)
+
+    assert merged is None
+    assert scored is None or isinstance(scored, OperationalError)
+    assert held(survivor, boards)["scores"] == [14 if scored is None else 9]
