@@ -33,24 +33,22 @@ class _Ticket(Generic[Q, A]):
 
 
 class Combiner(Generic[Q, A]):
-    """Asks `run` about several questions at once.
+    """Asks `run` about several questions at once, by one thread at a time.
 
-    run    takes questions and returns as many answers in their order; an exception as an answer
-           is raised where that question came from, one that is raised goes to all of them
-    lanes  how many threads may be asking at the same moment
-    most   the longest list of questions
+    run   takes questions and returns as many answers in their order; an exception as an answer
+          is raised where that question came from, one that is raised goes to all of them
+    most  the longest list of questions
     """
 
     def __init__(
         self,
         run: Callable[[Sequence[Q]], Sequence[A | Exception]],
         *,
-        lanes: int = 1,
         most: int = 32,
     ) -> None:
         self._run = run
         self._most = most
-        self._free = lanes
+        self._is_free = True
         self._lock = Lock()
         self._waiting: deque[_Ticket[Q, A]] = deque()
 
@@ -58,8 +56,8 @@ class Combiner(Generic[Q, A]):
         """The answer to one question, asked with those of other threads that wait."""
         ticket: _Ticket[Q, A] = _Ticket(question)
         with self._lock:
-            if self._free:
-                self._free -= 1
+            if self._is_free:
+                self._is_free = False
                 ticket.leads = True
             else:
                 self._waiting.append(ticket)
@@ -96,7 +94,7 @@ class Combiner(Generic[Q, A]):
     def _pass_on(self) -> None:
         with self._lock:
             if not self._waiting:
-                self._free += 1
+                self._is_free = True
                 return
             ticket = self._waiting.popleft()
         ticket.leads = True

@@ -22,7 +22,6 @@ class Together(Combiner[Q, A]):
     run   takes the questions and returns their answers, by one statement, so that all or none of
           it happens
     once  what must not be twice in one statement (a row that is written), of a question
-    lanes more than one where a statement may have to wait for somebody's lock
 
     What one question alone is to blame for must not fail the others: then each is run by itself,
     and fails by itself.
@@ -33,9 +32,8 @@ class Together(Combiner[Q, A]):
         run: Callable[[Sequence[Q]], Sequence[A]],
         *,
         once: Callable[[Q], Hashable] = id,
-        lanes: int = 1,
     ) -> None:
-        super().__init__(self._in_rounds, lanes=lanes)
+        super().__init__(self._in_rounds)
         self._statement = run
         self._once = once
 

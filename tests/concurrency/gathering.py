@@ -26,15 +26,15 @@ def together(
         finally:
             connections.close_all()
 
-    # As if somebody were asking, in each lane.
+    # As if somebody were asking.
     with combiner._lock:
-        lanes, combiner._free = combiner._free, 0
+        assert combiner._is_free
+        combiner._is_free = False
     with ThreadPoolExecutor(len(acts)) as pool:
         running = [pool.submit(run, act) for act in acts]
         until = time.monotonic() + timeout
         while len(combiner._waiting) < len(acts) and not all(each.done() for each in running):
             assert time.monotonic() < until, "Not all of them asked"
             time.sleep(0.001)
-        for _ in range(lanes):
-            combiner._pass_on()
+        combiner._pass_on()
         return [each.result(timeout) for each in running]

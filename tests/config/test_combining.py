@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import partial
-from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -40,7 +39,7 @@ def test_waiting_threads__are_asked_for_as_one() -> None:
 
     assert asking(combiner, range(12)) == [n * 10 for n in range(12)]
     assert [sorted(batch) for batch in asked.batches] == [list(range(12))]
-    assert combiner.ask(1) == 10  # the lane is free again
+    assert combiner.ask(1) == 10  # nobody is asking any more
 
 
 def test_more_than_the_most__go_in_several_lists() -> None:
@@ -66,12 +65,12 @@ def test_an_exception_as_an_answer__is_raised_where_it_was_asked() -> None:
         pytest.param(lambda questions: [1], id="answers too few"),
     ],
 )
-def test_a_run_that_fails__fails_for_all_and_frees_the_lane(run: Any) -> None:
+def test_a_run_that_fails__fails_for_all_and_lets_others_ask(run: Any) -> None:
     combiner: Combiner[int, int] = Combiner(run)
 
     answers = asking(combiner, [1, 2, 3])
     assert all(isinstance(a, ZeroDivisionError | RuntimeError) for a in answers), answers
-    assert combiner._free == 1
+    assert combiner._is_free
 
 
 def test_a_thread_that_is_stopped_while_it_asks__leaves_nobody_waiting() -> None:
@@ -83,22 +82,4 @@ def test_a_thread_that_is_stopped_while_it_asks__leaves_nobody_waiting() -> None
     combiner = Combiner(stop)
     with pytest.raises(SystemExit):
         combiner.ask(1)
-    assert combiner._free == 1
-
-
-def test_lanes__so_many_ask_at_the_same_moment() -> None:
-    both, go_on = [Event(), Event()], Event()
-
-    def run(questions: Sequence[int]) -> list[int | Exception]:
-        both[questions[0]].set()
-        assert go_on.wait(30)
-        return list(questions)
-
-    combiner: Combiner[int, int] = Combiner(run, lanes=2)
-    threads = [Thread(target=combiner.ask, args=[n]) for n in range(2)]
-    for thread in threads:
-        thread.start()
-    assert all(event.wait(30) for event in both)
-    go_on.set()
-    for thread in threads:
-        thread.join(30)
+    assert combiner._is_free
