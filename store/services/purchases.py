@@ -284,4 +284,5 @@ def _first(
 
 def _bought(row: Purchase, wallet: tuple[ledger.Money, ...]) -> Bought:
     gift = Gift.objects.filter(purchase=row).first()
-    return Bought(row.pk, row.offer.key, row.quantity, row.price, row.granted, wallet, True, gift)
+    told = (row.pk, row.offer.key, row.quantity, row.price, row.granted)
+    return Bought(*told, wallet, replayed=True, gift=gift)

@@ -1,19 +1,21 @@
 """Friends, friend requests, friend codes and blocks."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from accounts import panels
+from accounts import friend_selectors, panels
 from accounts.friend_selectors import are_friends, friend_ids
-from accounts.models import Block, FriendCode, FriendRequest, Friendship, Player
+from accounts.models import Block, FriendCode, FriendRequest, Friendship, Game, Player
 from accounts.services import friend_codes
 from config import hooks
 from config.db.ids import uuid7
 from tests.factories.accounts import PlayerFactory, befriend
 from tests.fixtures.api import ApiClient, PlayerClient, assert_problem
+from tests.plans import scans
 
 pytestmark = pytest.mark.django_db
 REQUESTS = "/v1/friends/requests"
@@ -485,6 +487,27 @@ def test_list__costs_the_same_with_1_and_20__and_has_pages(ada: PlayerClient, pa
             break
         cursor = f"&cursor={page['next']}"
     assert pages == found
+
+
+def test_lists__are_ranges_of_an_index(ada: PlayerClient, game: Game) -> None:
+    players = PlayerFactory.create_batch(300, game=game)
+    for one, other in pairwise(players):
+        befriend(one, other)
+        FriendRequest.objects.create(sender=one, recipient=other)
+        Block.objects.create(player=one, blocked=other)
+    tables = "accounts_friendrequest, accounts_block, accounts_friendship, accounts_player"
+    player = players[150].pk
+    for rows, index in (
+        (friend_selectors.friendships_of(player), "accounts_friendship_pkey"),
+        (friend_selectors.requests_received(player), "accounts_friendrequest_to"),
+        (friend_selectors.requests_sent(player), "accounts_friendrequest_once"),
+        (friend_selectors.blocks_of(player), "accounts_block_once"),
+    ):
+        plan = scans(*rows.query.sql_with_params(), analyzed=tables)
+        assert index in {used for _, _, used in plan}, plan
+        # Of a few hundred players all are read; of many, those of the range.
+        read = {table for kind, table, _ in plan if kind == "Seq Scan"}
+        assert read <= {"accounts_player"}, plan
 
 
 def test_panel__shows_what_there_is(ada: PlayerClient, ben: PlayerClient) -> None:
