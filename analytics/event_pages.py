@@ -76,7 +76,7 @@ class EventsForm(forms.Form):
         )
 
 
-class EventsView(UnfoldModelAdminViewMixin, TemplateView):  # type: ignore[misc]
+class EventsView(UnfoldModelAdminViewMixin, TemplateView):  # type: ignore[misc]  # unfold has no types
     """Events by player, name and day, newest first."""
 
     title = "Events"

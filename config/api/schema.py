@@ -33,7 +33,7 @@ class ProblemDocument(msgspec.Struct, kw_only=True):
     errors: list[FieldError] = []
 
 
-class StructExtension(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+class StructExtension(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]  # half typed
     """Teaches drf-spectacular to read msgspec Structs."""
 
     target_class = "msgspec.Struct"
@@ -53,7 +53,7 @@ class StructExtension(OpenApiSerializerExtension):  # type: ignore[no-untyped-ca
 
 
 def _component(name: str, schema: dict[str, Any]) -> ResolvedComponent:
-    return ResolvedComponent(  # type: ignore[no-untyped-call]
+    return ResolvedComponent(  # type: ignore[no-untyped-call]  # half typed
         name=name, type=ResolvedComponent.SCHEMA, object=name, schema=schema
     )
 
@@ -93,7 +93,7 @@ class EndpointSchema(AutoSchema):
     def get_summary(self) -> str:
         return self._doc()[0].rstrip(".")
 
-    def get_description(self) -> str:  # type: ignore[override]
+    def get_description(self) -> str:  # type: ignore[override]  # it may be None there
         contract = self.contract
         _, text = self._doc()
         if contract.scope:

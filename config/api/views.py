@@ -109,7 +109,7 @@ def endpoint(
         def run(view: "ApiViewSet", request: ApiRequest, **arguments: Any) -> HttpResponse:
             return _run(contract, handler, view, request, arguments)
 
-        run.contract = contract  # type: ignore[attr-defined]
+        run.contract = contract  # type: ignore[attr-defined]  # functions have any
         return cast(F, run)
 
     return decorate

@@ -34,7 +34,7 @@ def claim(due: "QuerySet[M]", *, limit: int, lease: timedelta) -> list[Any]:
             next_attempt_at=now + lease, attempts=F("attempts") + 1
         )
     for row in rows:
-        row.attempts += 1  # type: ignore[attr-defined]
+        row.attempts += 1  # type: ignore[attr-defined]  # not every model has it; these do
     return rows
 
 

@@ -121,7 +121,7 @@ class Connection:
         with self._lock:
             if not self._credentials.valid or self._credentials.token == spent:
                 try:
-                    self._credentials.refresh(self._ask_for_token)  # type: ignore[no-untyped-call]
+                    self._credentials.refresh(self._ask_for_token)  # type: ignore[no-untyped-call]  # half typed
                 except RefreshError as error:
                     raise TryAgainError("platform_bad_answer", NO_TOKEN) from error
             return str(self._credentials.token)
@@ -180,7 +180,7 @@ def _credentials(secret: str) -> service_account.Credentials:
     # The address of tokens is ours, as all addresses are.
     info["token_uri"] = settings.GOOGLE_TOKEN_URL
     make = service_account.Credentials.from_service_account_info
-    return cast(service_account.Credentials, make(info, scopes=[SCOPE]))  # type: ignore[no-untyped-call]
+    return cast(service_account.Credentials, make(info, scopes=[SCOPE]))  # type: ignore[no-untyped-call]  # half typed
 
 
 def _refuse_token(answer: Answer) -> NoReturn:

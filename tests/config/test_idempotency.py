@@ -28,9 +28,9 @@ OWNER = UUID(int=1)
 
 def request(body: bytes = b"{}", key: str | None = "k", owner: UUID = OWNER) -> Any:
     headers = {} if key is None else {"Idempotency-Key": key}
-    made = RequestFactory().generic("POST", "/v1/things", body, headers=headers)
-    made.raw_body = body  # type: ignore[attr-defined]
-    made.caller = Caller(kind="player", game_id=OWNER, limit_id="", player_id=owner)  # type: ignore[attr-defined]
+    made: Any = RequestFactory().generic("POST", "/v1/things", body, headers=headers)
+    made.raw_body = body
+    made.caller = Caller(kind="player", game_id=OWNER, limit_id="", player_id=owner)
     return made
 
 

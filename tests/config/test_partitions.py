@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -14,21 +15,21 @@ NOW = datetime(2026, 3, 30, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def daily(monkeypatch: pytest.MonkeyPatch, settings: object) -> Iterator[Partitioned]:
+def daily(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[Partitioned]:
     yield from _table(monkeypatch, settings, "day")
 
 
 @pytest.fixture
-def monthly(monkeypatch: pytest.MonkeyPatch, settings: object) -> Iterator[Partitioned]:
+def monthly(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[Partitioned]:
     yield from _table(monkeypatch, settings, "month")
 
 
 def _table(
-    monkeypatch: pytest.MonkeyPatch, settings: object, interval: partitions.Interval
+    monkeypatch: pytest.MonkeyPatch, settings: Any, interval: partitions.Interval
 ) -> Iterator[Partitioned]:
     table = Partitioned("test_fact", "at", interval, ahead=2, keep_setting="TEST_KEEP_DAYS")
     monkeypatch.setattr(partitions, "_tables", {table.table: table})
-    settings.TEST_KEEP_DAYS = 0  # type: ignore[attr-defined]
+    settings.TEST_KEEP_DAYS = 0
     with connection.cursor() as cursor:
         cursor.execute(
             """CREATE TABLE test_fact (id int, at timestamptz NOT NULL, PRIMARY KEY (at, id))
@@ -82,12 +83,12 @@ def test_maintain__rows_in_default_partition__moved_to_their_own(daily: Partitio
 
 @pytest.mark.django_db
 def test_maintain__retention__drops_only_whole_partitions_past_it(
-    daily: Partitioned, settings: object
+    daily: Partitioned, settings: Any
 ) -> None:
     insert(1, NOW - timedelta(days=8))
     insert(2, NOW - timedelta(days=7))
     maintain(now=NOW)
-    settings.TEST_KEEP_DAYS = 7  # type: ignore[attr-defined]
+    settings.TEST_KEEP_DAYS = 7
     changes = maintain(now=NOW)
     assert [(c.what, c.partition) for c in changes] == [("dropped", "test_fact_p20260322")]
     assert count("test_fact") == 1

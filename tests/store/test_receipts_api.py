@@ -83,7 +83,7 @@ def test_receipt__of_unity__goes_to_its_platform(
         seen.append(receipt)
         return real({"id": receipt["TransactionID"]})
 
-    shelf.provider.read_receipt = read  # type: ignore[method-assign]
+    shelf.provider.read_receipt = read  # type: ignore[method-assign]  # a fake
     body = {"Store": "Scripted", "TransactionID": "t1", "Payload": {"json": "{}"}, "jws": "a.b.c"}
     answer = player_client.post("/v1/store/receipts", body)
 

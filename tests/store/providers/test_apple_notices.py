@@ -122,8 +122,12 @@ def test_a_transaction_inside_is_checked_by_itself(
     app_store.authority = authority
     other_app = app_store.jws(number, bundleId="com.other.game")
     for inner, code in ((foreign, "bad_signature"), (other_app, "wrong_app")):
-        data = {"environment": "Production", "bundleId": app.app_id, "signedTransactionInfo": inner}
-        data |= {"appAppleId": app_store.app_apple_id}  # type: ignore[dict-item]
+        data = {
+            "environment": "Production",
+            "bundleId": app.app_id,
+            "appAppleId": app_store.app_apple_id,
+            "signedTransactionInfo": inner,
+        }
         with pytest.raises(RejectedError) as refused:
             resolve(apple, app, app_store.notify("REFUND", number, data=data))
         assert refused.value.code == code

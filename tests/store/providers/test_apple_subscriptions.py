@@ -142,8 +142,8 @@ def test_a_renewal_info_of_another_subscription_is_not_taken(
     """Nothing in it names the app: what Apple signed for another would fit any."""
     mine, other = app_store.subscribe(), app_store.subscribe()
     foreign = app_store.renewal_jws(other)
-    data = {"environment": "Production", "bundleId": app_store.bundle_id}
-    data |= {"appAppleId": app_store.app_apple_id, "status": 1}  # type: ignore[dict-item]
+    data: dict[str, Any] = {"environment": "Production", "bundleId": app_store.bundle_id}
+    data |= {"appAppleId": app_store.app_apple_id, "status": 1}
     data |= {"signedTransactionInfo": app_store.jws(mine), "signedRenewalInfo": foreign}
     notice = apple.read_notice({}, sent(app_store.notify("DID_RENEW", mine, data=data)))
     with pytest.raises(RejectedError):
@@ -210,7 +210,7 @@ def test_a_notification_without_a_status_goes_by_the_dates(
     apple: AppleProvider, app: App, app_store: AppStore
 ) -> None:
     original = app_store.subscribe()
-    app_store.series[original].status = None  # type: ignore[assignment]
+    app_store.series[original].status = None  # type: ignore[assignment]  # Apple may not say
     for late, phase in ((timedelta(), Phase.ACTIVE), (MONTH * 2, Phase.EXPIRED)):
         app_store.transactions[original]["expiresDate"] = ms(app_store.now() + MONTH - late)
         body = sent(app_store.notify("METADATA_UPDATE", original))

@@ -16,6 +16,7 @@ from tests.fakes.faults import (
     REFUSE,
     TOO_MANY,
     Answer,
+    Fault,
     FaultyServer,
     Request,
     Slow,
@@ -54,8 +55,8 @@ def test_faults_happen_in_order_to_the_paths_they_are_for(echo: Echo) -> None:
 
 
 @pytest.mark.parametrize("fault", [CUT, REFUSE, LOST_ANSWER])
-def test_a_broken_connection_is_an_error_of_the_connection(echo: Echo, fault: object) -> None:
-    echo.fail(fault)  # type: ignore[arg-type]
+def test_a_broken_connection_is_an_error_of_the_connection(echo: Echo, fault: Fault) -> None:
+    echo.fail(fault)
     with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
         requests.get(echo.url, timeout=5)
     assert requests.get(echo.url, timeout=5).json()

@@ -184,7 +184,7 @@ def test_access_token__many_threads__asked_for_once(
     google: GoogleProvider, garden: App, play: PlayStore, token: str, is_guarded: bool
 ) -> None:
     if not is_guarded:
-        google._connection(garden)._lock = nullcontext()  # type: ignore[assignment]
+        google._connection(garden)._lock = nullcontext()  # type: ignore[assignment]  # no lock
     play.fail(Slow(0.2), on=TOKEN, always=True)
     assert at_once(8, lambda _: verify(google, garden, token)) == [token] * 8
     assert (len(play.asked(TOKEN)) == 1) is is_guarded

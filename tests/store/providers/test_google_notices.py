@@ -229,7 +229,7 @@ def test_keys__fetched_once_for_many(
     google: GoogleProvider, play: PlayStore, is_guarded: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not is_guarded:
-        google._keys._lock = nullcontext()  # type: ignore[assignment]
+        google._keys._lock = nullcontext()  # type: ignore[assignment]  # no lock
         monkeypatch.setattr(google_notices, "COOLDOWN", 0)
     play.fail(Slow(0.2), on="/certs", always=True)
     assert set(at_once(8, lambda _: read(google, play).id)) == {f"{PACKAGE}:136969346945"}

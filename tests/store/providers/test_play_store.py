@@ -26,7 +26,7 @@ PATH = f"/androidpublisher/v3/applications/{PACKAGE}"
 def client(play: PlayStore) -> Iterator[Any]:
     """google-api-python-client, made from the document, with the fake as its root."""
     described = copy.deepcopy(document()) | {"rootUrl": f"{play.url}/", "baseUrl": f"{play.url}/"}
-    credentials = service_account.Credentials.from_service_account_info(  # type: ignore[no-untyped-call]
+    credentials = service_account.Credentials.from_service_account_info(  # type: ignore[no-untyped-call]  # half typed
         key_file() | {"token_uri": f"{play.url}/token"}, scopes=[SCOPE]
     )
     http = AuthorizedHttp(credentials, http=httplib2.Http(timeout=10))
