@@ -13,8 +13,8 @@ from store.models import Currency, PlatformPurchase, Wallet
 from store.providers.base import WHOLE
 from tests.factories.store import give
 from tests.fakes.platform import Shelf
+from tests.store.receipts import other, player, shelf
 from tests.store.test_admin import signed_in
-from tests.store.test_orders import other, player, shelf
 from tests.store.test_receipts_admin import text_of, url_of
 
 __all__ = ["other", "player", "shelf"]

@@ -8,14 +8,15 @@ from django.utils import timezone
 
 from accounts.models import Player, StaffUser
 from config.api.problems import NotFound
-from store.errors import NotForDecision
+from store.errors import NotForDecision, RequestDecided
 from store.models import Order, OwnerConflict, PurchaseStep
 from store.services import orders, ownership
 from store.services.ownership import CLAIMS_REST
+from tests.factories.accounts import PlayerFactory
 from tests.fakes.platform import Shelf, new_id
-from tests.store.conftest import balance_of
+from tests.store.conftest import balance_of, stack_of
+from tests.store.receipts import STAFF, books_are_right, other, player, shelf, status
 from tests.store.test_admin import signed_in
-from tests.store.test_orders import STAFF, other, player, shelf, status
 from tests.store.test_receipts_admin import text_of, url_of
 
 __all__ = ["other", "player", "shelf"]
@@ -50,6 +51,67 @@ def send_again(shelf: Shelf, claim: Order) -> bool:
     shelf.process(order)
     assert (order.pk, status(order)) == (claim.pk, ("rejected", "owned_by_another"))
     return len(shelf.provider.asked) > asked
+
+
+def test_conflict__moved__value_goes_with_it(shelf: Shelf, player: Player, other: Player) -> None:
+    first = shelf.buy(player, product="pack")
+    claim = shelf.process(shelf.submit(other))
+    conflict = OwnerConflict.objects.get()
+
+    ownership.decide(conflict_id=conflict.pk, move=True, actor="ann")
+
+    assert (balance_of(player.pk, "gems"), stack_of(player.pk, "seeds")) == ((0, 0), 0)
+    assert (balance_of(other.pk, "gems"), stack_of(other.pk, "seeds")) == ((10, 0), 2)
+    assert shelf.purchase().player_id == other.pk
+    assert status(claim) == ("granted", None)
+    assert status(first) == ("rejected", "owned_by_another")
+    conflict.refresh_from_db()
+    assert (conflict.state, conflict.decided_by) == ("moved", "ann")
+    assert books_are_right()
+    with pytest.raises(RequestDecided):
+        ownership.decide(conflict_id=conflict.pk, move=False, actor="bob")
+
+
+def test_conflict__moved_before_anything_was_granted__only_the_owner_changes(
+    shelf: Shelf, player: Player, other: Player
+) -> None:
+    shelf.buy(player, product="new")
+    claim = shelf.process(shelf.submit(other))
+
+    ownership.decide(conflict_id=OwnerConflict.objects.get().pk, move=True, actor="ann")
+
+    assert shelf.purchase().player_id == other.pk
+    assert status(claim)[0] == "rejected"
+    with pytest.raises(NotFound):
+        ownership.decide(conflict_id=claim.pk, move=True, actor="ann")
+
+
+def test_conflict__kept__nothing_moves(shelf: Shelf, player: Player, other: Player) -> None:
+    shelf.buy(player)
+    shelf.process(shelf.submit(other))
+
+    ownership.decide(conflict_id=OwnerConflict.objects.get().pk, move=False, actor="ann")
+
+    assert shelf.purchase().player_id == player.pk
+    assert balance_of(player.pk, "gems") == (100, 0)
+
+
+def test_conflict__moved_while_the_claim_is_verified_again__the_order_ends_by_itself(
+    shelf: Shelf, player: Player, other: Player
+) -> None:
+    shelf.buy(player)
+    claim = shelf.process(shelf.submit(other))
+    orders.again(order_id=claim.pk, cause=STAFF)
+
+    ownership.decide(conflict_id=OwnerConflict.objects.get().pk, move=True, actor="ann")
+
+    assert status(claim) == ("verifying", None)
+    assert status(shelf.process(claim)) == ("granted", None)
+    assert balance_of(other.pk, "gems") == (100, 0)
+    assert books_are_right()
+
+
+# Brought back
 
 
 def test_claim__sent_again_soon__not_looked_at(shelf: Shelf, claim: Order) -> None:
@@ -89,8 +151,6 @@ def test_claim__kept_again__rests_twice_as_long(shelf: Shelf, claim: Order) -> N
 
 
 def test_claim__purchase_moved_to_a_third__open_at_once(shelf: Shelf, claim: Order) -> None:
-    from tests.factories.accounts import PlayerFactory
-
     third = PlayerFactory(game=shelf.game)
     shelf.process(shelf.submit(third))
     moved = OwnerConflict.objects.get(state="open")

@@ -13,8 +13,8 @@ from store.services import decisions
 from tests.factories.store import OfferFactory
 from tests.fakes.platform import NAME, Shelf
 from tests.store.conftest import balance_of
+from tests.store.receipts import books_are_right, other, player, shelf, status
 from tests.store.test_admin import signed_in
-from tests.store.test_orders import books_are_right, other, player, shelf, status
 from tests.store.test_receipts_admin import text_of, url_of
 
 __all__ = ["other", "player", "shelf"]

@@ -17,9 +17,9 @@ from store.services import exports
 from tests.factories.accounts import StaffUserFactory
 from tests.fakes.platform import EPOCH, Shelf
 from tests.plans import scans
+from tests.store.receipts import other, player, shelf
 from tests.store.test_admin import signed_in
 from tests.store.test_lookup import TABLES, many
-from tests.store.test_orders import other, player, shelf
 from tests.store.test_receipts_admin import text_of, url_of
 
 __all__ = ["many", "other", "player", "shelf"]

@@ -24,8 +24,8 @@ from store.services import ownership
 from tests.factories.store import give
 from tests.fakes.platform import Shelf
 from tests.plans import scans
+from tests.store.receipts import other, player, shelf
 from tests.store.test_admin import signed_in
-from tests.store.test_orders import other, player, shelf
 from tests.store.test_receipts_admin import text_of, url_of
 
 __all__ = ["other", "player", "shelf"]

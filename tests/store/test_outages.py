@@ -14,7 +14,7 @@ from accounts.models import Player
 from store.models import Order
 from store.services import asking, orders
 from tests.fakes.platform import NAME, Shelf
-from tests.store.test_orders import player, shelf
+from tests.store.receipts import player, shelf
 
 __all__ = ["player", "shelf"]
 pytestmark = pytest.mark.django_db

@@ -45,7 +45,7 @@ from store.services import (
 )
 from tests.fakes.platform import EPOCH, NAME, Shelf
 from tests.store.conftest import balance_of
-from tests.store.test_orders import other, player, shelf, status
+from tests.store.receipts import other, player, shelf, status
 
 __all__ = ["other", "player", "shelf"]
 pytestmark = pytest.mark.django_db

@@ -1,4 +1,4 @@
-"""News of one purchase at the same moment: whichever comes first, the end is the same."""
+"""News of one purchase: pending, paid and cancelled, later and at the same moment."""
 
 from itertools import combinations_with_replacement, permutations
 from typing import Any
@@ -11,10 +11,45 @@ from store.providers.base import WHOLE, Environment, State
 from store.services import granting, ownership
 from tests.fakes.platform import ORDER, Shelf
 from tests.store.conftest import balance_of
-from tests.store.test_orders import player, shelf
+from tests.store.receipts import player, shelf, status
 
 __all__ = ["player", "shelf"]
 pytestmark = pytest.mark.django_db
+
+
+def test_pending__never_grants_until_it_is_paid(shelf: Shelf, player: Player) -> None:
+    order = shelf.buy(player, state=State.PENDING)
+    assert status(order) == ("deferred", None)
+    assert balance_of(player.pk, "gems") is None
+
+    shelf.hear(at=1)
+
+    assert status(order) == ("granted", None)
+    assert balance_of(player.pk, "gems") == (100, 0)
+
+
+def test_pending__cancelled__rejected(shelf: Shelf, player: Player) -> None:
+    order = shelf.buy(player, state=State.PENDING)
+
+    shelf.hear(at=1, state=State.CANCELLED)
+
+    assert status(order) == ("rejected", "cancelled")
+    assert shelf.purchase().state == "cancelled"
+    assert status(shelf.buy(player, "t2", state=State.CANCELLED)) == ("rejected", "cancelled")
+
+
+def test_pending__old_news_after_the_grant__changes_nothing(shelf: Shelf, player: Player) -> None:
+    shelf.buy(player, at=5)
+
+    shelf.hear(at=1, state=State.PENDING)
+    shelf.hear(at=9, state=State.PENDING)
+
+    assert shelf.purchase().state == "granted"
+    assert balance_of(player.pk, "gems") == (100, 0)
+
+
+# At the same moment
+
 NEWS: dict[str, dict[str, Any]] = {
     "pending": {"state": State.PENDING},
     "paid": {"state": State.PURCHASED},

@@ -17,8 +17,8 @@ from store.providers.base import WHOLE, MisconfiguredError
 from store.services import platform_apps
 from tests.fakes.platform import NAME, Shelf
 from tests.store.conftest import balance_of
+from tests.store.receipts import other, player, shelf, status
 from tests.store.test_admin import signed_in
-from tests.store.test_orders import other, player, shelf, status
 
 __all__ = ["other", "player", "shelf"]
 pytestmark = pytest.mark.django_db

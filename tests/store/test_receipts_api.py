@@ -15,7 +15,7 @@ from store.services import orders
 from tests.fakes.platform import NAME, Shelf
 from tests.fixtures.api import ApiClient, PlayerClient, assert_problem
 from tests.store.conftest import balance_of
-from tests.store.test_orders import shelf
+from tests.store.receipts import shelf
 
 __all__ = ["shelf"]
 pytestmark = pytest.mark.django_db

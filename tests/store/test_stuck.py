@@ -14,8 +14,8 @@ from store.models import Export, Order, PlatformNotice, PlatformPurchase
 from store.providers.base import Environment, MisconfiguredError
 from tests.factories.accounts import StaffUserFactory
 from tests.fakes.platform import Shelf
+from tests.store.receipts import other, player, shelf
 from tests.store.test_admin import signed_in
-from tests.store.test_orders import other, player, shelf
 from tests.store.test_receipts_admin import text_of
 
 __all__ = ["other", "player", "shelf"]

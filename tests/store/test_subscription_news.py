@@ -18,7 +18,7 @@ from tests.factories.accounts import PlayerFactory
 from tests.factories.store import OfferFactory
 from tests.fakes.platform import EPOCH, NAME, NOTICE, Shelf
 from tests.store.conftest import balance_of
-from tests.store.test_orders import shelf
+from tests.store.receipts import shelf
 
 __all__ = ["shelf"]
 pytestmark = pytest.mark.django_db

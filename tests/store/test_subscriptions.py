@@ -35,8 +35,8 @@ from tests.factories.store import OfferFactory
 from tests.fakes.platform import EPOCH, NAME, Shelf
 from tests.fixtures.api import PlayerClient
 from tests.store.conftest import balance_of
+from tests.store.receipts import other, player, shelf
 from tests.store.test_admin import signed_in
-from tests.store.test_orders import other, player, shelf
 from tests.store.test_platform_flows import figure
 from tests.store.test_receipts_admin import text_of, url_of
 
