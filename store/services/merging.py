@@ -17,7 +17,6 @@ from django.utils import timezone
 
 from accounts.merging import Json, Moved, Pair
 from accounts.models import Player
-from store import selectors
 from store.catalogue import Catalogue, catalogue
 from store.models import (
     INT64_MAX,
@@ -51,9 +50,12 @@ OWNED: Mapping[type[Any], tuple[str, ...]] = {
 
 def holds(player: Player) -> Json:
     """What the player would bring along, and how much of it was paid for."""
-    wallet = selectors.wallet(game_id=player.game_id, player_id=player.pk)
+    held = _wallet(catalogue(player.game_id), player.pk)
     return {
-        "balances": msgspec.to_builtins(wallet.balances),
+        "balances": [
+            {"currency": key, "balance": paid + earned, "paid": paid, "earned": earned}
+            for key, (paid, earned) in held.items()
+        ],
         "items": dict(sorted(_stacks(player).items())[:SHOWN]),
         "purchases": PlatformPurchase.objects.filter(player=player).count(),
         "subscriptions": Subscription.objects.filter(player=player).count(),
