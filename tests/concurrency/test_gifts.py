@@ -211,18 +211,19 @@ def test_block_against_gift__control_without_the_locks__a_blocked_player_gives(
     ada: Player, friends_of_hers: list[Player], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ben = friends_of_hers[0]
-    met = Meeting(2)
+    checked, blocked = Meeting(2), Meeting(2)
 
     def act(turn: int) -> Any:
-        if turn:
-            blocked = friends.block(game_id=ben.game_id, player_id=ben.pk, other_id=ada.pk)
-            met.wait()
-            return blocked
-        return send(ada, ben, "late")
+        if not turn:
+            return send(ada, ben, "late")
+        checked.wait()
+        block = friends.block(game_id=ben.game_id, player_id=ben.pk, other_id=ada.pk)
+        blocked.wait()
+        return block
 
     with monkeypatch.context() as patched:
         patched.setattr(QuerySet, "select_for_update", lambda rows, **options: rows)
-        patched.setattr(gifts, "check", met.after(gifts.check))
+        patched.setattr(gifts, "check", blocked.after(checked.after(gifts.check)))
         assert outcomes(at_once(2, act)) == (2, set())
 
     assert Gift.objects.get().created_at > Block.objects.get().created_at
