@@ -2,8 +2,8 @@
 another.
 
 Value that does not come over stays in the absorbed player's wallet, which nobody can use but
-an undo: the balance that every player begins with (or new players would be worth merging for
-it), and what exceeds a maximum. docs/ledger.md has the postings.
+an undo: what is left of the balance that every player begins with (or new players would be worth
+merging for it), and what exceeds a maximum. docs/ledger.md has the postings.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -159,16 +159,25 @@ def _stacks(player: Player) -> Items:
 
 
 def _beginnings(content: Catalogue, player: Player) -> Items:
-    """The balances that the player began with, as they were given."""
+    """What is left of the balances that the player began with, which are spent first."""
     keys = [f"initial:{player.pk}:{currency}" for currency in content.currency_keys]
     with connection.cursor() as cursor:
         cursor.execute(
-            """SELECT e.currency_id, e.earned FROM store_transaction t
-               JOIN store_entry e ON e.created_at = t.created_at AND e.transaction_id = t.id
-               WHERE t.game_id = %s AND t.key = ANY(%s) AND e.player_id = %s""",
-            [player.game_id, keys, player.pk],
+            """SELECT begun.currency_id, begun.earned - coalesce(spent.earned, 0)
+               FROM store_transaction t
+               JOIN store_entry begun ON begun.created_at = t.created_at
+                                     AND begun.transaction_id = t.id AND begun.account = 'wallet'
+               LEFT JOIN (
+                   SELECT currency_id, -sum(earned) AS earned FROM store_entry
+                   WHERE player_id = %(player)s AND earned < 0 GROUP BY currency_id
+               ) spent USING (currency_id)
+               WHERE t.game_id = %(game)s AND t.key = ANY(%(keys)s)""",
+            {"player": player.pk, "game": player.game_id, "keys": keys},
         )
-        return {content.currency_keys[currency]: amount for currency, amount in cursor.fetchall()}
+        return {
+            content.currency_keys[currency]: max(0, int(left))
+            for currency, left in cursor.fetchall()
+        }
 
 
 def _transfer(

@@ -109,6 +109,16 @@ def test_merge__what_was_spent_of_the_beginning__is_spent(
     assert told(made)["stays"]["currencies"] == {"petals": 50}
 
 
+def test_merge__what_was_earned_beside_the_beginning__comes_along(
+    survivor: Player, absorbed: Player
+) -> None:
+    give(absorbed, {"petals": 10})
+    buy(absorbed, "koi")
+    made = merge(survivor, absorbed)
+    assert told(made)["moved"]["currencies"] == {"petals": 10}
+    assert told(made)["stays"]["currencies"] == {"petals": 50}
+
+
 def test_merge__beyond_a_maximum__only_what_was_paid_for(
     survivor: Player, absorbed: Player
 ) -> None:

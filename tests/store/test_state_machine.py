@@ -374,7 +374,8 @@ class Books(RuleBasedStateMachine):
         if refunded:
             self.petals(refunded, "refund", Transaction.Kind.REFUND, "other", other.pk)
         paid, earned = balance_of(other.pk, "petals") or (0, 0)
-        begun = min(earned, 100)
+        # What one begins with is spent first.
+        begun = max(0, min(100, earned - given))
 
         made = merge(self.row, other)
 
