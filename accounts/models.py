@@ -264,11 +264,12 @@ class Merge(models.Model):
 
     choices   what the player chose, by part (docs/accounts.md)
     journal   what each part has moved: what an undo takes back
-    outcome   what an undo could and could not take back, by part
+    outcome   "merged": what the player was told; "undone": what an undo gave back; by part
     """
 
     class State(models.TextChoices):
-        SETTLING = "settling", "settling: what was still on its way is looked for"
+        # What was still on its way to the absorbed player is looked for.
+        SETTLING = "settling"
         DONE = "done"
         UNDONE = "undone"
 
@@ -317,7 +318,7 @@ class Merge(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.absorbed_id} into {self.survivor_id}"
+        return f"{self.absorbed} into {self.survivor}"
 
 
 class Friendship(models.Model):

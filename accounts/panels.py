@@ -24,6 +24,13 @@ def more(model: str, player: Player) -> str:
     return f"{reverse(f'admin:{model}_changelist')}?q={player.pk}"
 
 
+def player_link(player: Player) -> str:
+    """A link to a player's page."""
+    address = reverse("admin:accounts_player_change", args=[player.pk])
+    style = "text-primary-600 dark:text-primary-500"
+    return format_html('<a class="{}" href="{}">{}</a>', style, address, player)
+
+
 def sanctions(player: Player) -> Panel:
     rows = [
         (
@@ -66,8 +73,8 @@ def merges(player: Player) -> Panel:
         (
             row.created_at,
             "into" if row.absorbed_id == player.pk else "of",
-            row.survivor if row.absorbed_id == player.pk else row.absorbed,
-            row.get_state_display(),
+            player_link(row.survivor if row.absorbed_id == player.pk else row.absorbed),
+            row.state,
         )
         for row in merges_of(player.pk, limit=SHOWN)
     ]

@@ -6,8 +6,6 @@ from typing import Any, ClassVar
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
-from django.utils.html import format_html
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextareaWidget
 
@@ -20,8 +18,9 @@ from accounts.backoffice import (
     drawn_panel,
 )
 from accounts.confirmation import Confirmation, confirm
-from accounts.merging import Json
-from accounts.models import Merge, Player
+from accounts.merging import Json, parts
+from accounts.models import Merge
+from accounts.panels import player_link
 from accounts.roles import HELPERS, Roles, may
 from accounts.services import merging
 from config.api.problems import Problem
@@ -67,11 +66,11 @@ class MergeAdmin(PanelsMixin, PlayerSearchMixin, BigTableAdmin):
 
     @display(description="Who was absorbed")
     def absorbed_page(self, merge: Merge) -> str:
-        return _page(merge.absorbed)
+        return player_link(merge.absorbed)
 
     @display(description="Into whom")
     def survivor_page(self, merge: Merge) -> str:
-        return _page(merge.survivor)
+        return player_link(merge.survivor)
 
     def has_help_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return may(request.user, "help", self.roles)
@@ -105,29 +104,23 @@ class MergeAdmin(PanelsMixin, PlayerSearchMixin, BigTableAdmin):
         return confirm(self, request, merge, question)
 
 
-def _page(player: Player) -> str:
-    address = reverse("admin:accounts_player_change", args=[player.pk])
-    return format_html(
-        '<a class="text-primary-600 dark:text-primary-500" href="{}">{}</a>', address, player
-    )
-
-
 def _would(merge: Merge, actor: str) -> str:
     """What undoing would do, from doing it and taking it back."""
     try:
         tried = merging.undo(merge_id=merge.pk, actor=actor, reason="", preview=True)
     except Problem as problem:
         return problem.detail
-    lines = [f"{part}, {what}: {much}" for part, what, much in said(tried, "undone")]
-    return " · ".join(lines)
+    lines = [f"{part} · {what}: {much}" for part, what, much in said(tried, "undone")]
+    return f"It would end so. {'; '.join(lines)}."
 
 
 def said(merge: Merge, what: str) -> list[tuple[str, str, str]]:
     """The outcome "merged" or "undone" as rows: part, what, how much."""
+    told = merge.outcome.get(what, {})
     return [
-        (part, " ".join(path), value)
-        for part, told in merge.outcome.get(what, {}).items()
-        for path, value in _leaves(told)
+        (part.name, " · ".join(path), value)
+        for part in parts()
+        for path, value in _leaves(told.get(part.name, {}))
     ]
 
 
@@ -135,6 +128,6 @@ def _leaves(told: Json, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
     for name, value in told.items():
         if isinstance(value, dict):
             yield from _leaves(value, (*path, name))
-        elif value not in (None, [], ""):
+        elif value:
             shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
             yield (*path, name.replace("_", " ")), shown

@@ -41,7 +41,7 @@ class Migration(migrations.Migration):
                     "state",
                     models.CharField(
                         choices=[
-                            ("settling", "settling: what was still on its way is looked for"),
+                            ("settling", "Settling"),
                             ("done", "Done"),
                             ("undone", "Undone"),
                         ],

@@ -37,7 +37,7 @@ def page(client: Client, url: str) -> str:
 def test_undo__by_who_helps_players(made: Merge, role: str) -> None:
     client = client_of(role)
     asked = page(client, undo_url(made))
-    assert "store, returned currencies gems: 1234" in asked
+    assert "store · returned · currencies · gems: 1234" in asked
     assert Merge.objects.get().state == Merge.State.SETTLING
 
     answer = client.post(undo_url(made), {"reason": "It was not theirs"})
@@ -68,5 +68,5 @@ def test_pages__show_both_players(made: Merge) -> None:
         assert str(made.survivor) in listed
     assert "merged" in page(client, change_url(made.absorbed))
     shown = page(client, change_url(made))
-    assert "moved currencies gems" in shown
+    assert "moved · currencies · gems" in shown
     assert change_url(made.absorbed) in shown
