@@ -88,10 +88,10 @@ def player_get(*, game_id: UUID, player_id: UUID) -> Player:
 def public_player(*, game_id: UUID, player_id: UUID) -> PublicPlayer:
     """A player of this game as others see it. Raises `NotFound`, also for who was merged: whom
     into is nobody else's affair."""
-    found = public_players(game_id, [player_id]).get(player_id)
-    if found is None:
+    player = Player.objects.filter(game_id=game_id, id=player_id, merged_into__isnull=True).first()
+    if player is None:
         raise NotFound("There is no such player")
-    return found
+    return PublicPlayer.of_player(player)
 
 
 def public_players(game_id: UUID, ids: Iterable[UUID]) -> dict[UUID, PublicPlayer]:
@@ -102,8 +102,7 @@ def public_players(game_id: UUID, ids: Iterable[UUID]) -> dict[UUID, PublicPlaye
     with connection.cursor() as cursor:
         cursor.execute(
             """SELECT id, display_name, lpad(tag::text, 4, '0'), avatar
-               FROM accounts_player
-               WHERE id = ANY(%s::uuid[]) AND game_id = %s AND merged_into_id IS NULL""",
+               FROM accounts_player WHERE id = ANY(%s::uuid[]) AND game_id = %s""",
             [wanted, game_id],
         )
         return {
