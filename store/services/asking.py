@@ -33,8 +33,8 @@ SOON, SOON_FOR, LATER = timedelta(minutes=1), timedelta(minutes=30), timedelta(h
 # A platform that answers every other time still gets everybody what they paid for: a row of 20
 # failures is one in a million then, and soon complete where nothing works.
 FAILURES_IN_A_ROW = 20
-# Rows that were put off come back in a second for each ten of them, at random, but in no less than
-# so many seconds: however many they are, twenty a second do.
+# Rows that were put off come back at random times within a second for each ten of them, but within
+# no less than so many seconds: however many they are, at most twenty a second do.
 PUT_OFF_RATE, LEAST_SPREAD = 10, 10.0
 # Each process counts them anew after so many seconds: (until when it holds, how many).
 COUNTED_FOR = 10.0
