@@ -89,6 +89,8 @@ def test_what_changes_nothing_says_what_is_so(
     number = app_store.buy()
     [line] = resolve(apple, app, app_store.notify(kind, number))
     assert (line.transaction_id, line.revoked) == (number, 0)
+    # Nor is Apple told anything of it (docs/adr/0083).
+    assert app_store.seen == []
 
 
 def test_what_is_about_no_transaction_resolves_to_nothing(
