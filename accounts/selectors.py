@@ -1,7 +1,7 @@
 """Every read of accounts, shaped for its caller."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -51,7 +51,7 @@ class PlayerProfile(Output):
 
     @classmethod
     def of(cls, row: Sequence[Any]) -> "PlayerProfile":
-        """From a row with these columns in this order."""
+        """From a row with these columns in this order; of statements with `PROFILE_SQL`."""
         return cls(
             id=row[0],
             display_name=row[1],
@@ -62,7 +62,7 @@ class PlayerProfile(Output):
             timezone=row[6],
             is_guest=row[7],
             is_tester=row[8],
-            created_at=utc(row[9]),
+            created_at=row[9].replace(tzinfo=UTC),
         )
 
     @classmethod
@@ -73,6 +73,8 @@ class PlayerProfile(Output):
 PROFILE_COLUMNS = (
     "id, display_name, tag, avatar, locale, country, timezone, is_guest, is_tester, created_at"
 )
+# Without its zone the time is read by the driver; with it, by Django in Python.
+PROFILE_SQL = f"{PROFILE_COLUMNS} AT TIME ZONE 'UTC'"
 
 
 def player_get(*, game_id: UUID, player_id: UUID) -> Player:
@@ -170,7 +172,7 @@ def banned_detail(*, player_id: UUID) -> tuple[str, dict[str, Any]]:
     return f"This player is banned {until}", {"reason": sanction.reason, "ends_at": ends_at}
 
 
-OWN_PLAYERS = f"""SELECT {PROFILE_COLUMNS}, marketing_consent, analytics_consent, version, game_id
+OWN_PLAYERS = f"""SELECT {PROFILE_SQL}, marketing_consent, analytics_consent, version, game_id
     FROM accounts_player WHERE id = ANY(%s::uuid[])"""  # noqa: S608 (a constant)
 
 

@@ -39,7 +39,7 @@ WITH rotated AS (
     RETURNING player_id
 )
 SELECT p.id, p.display_name, p.tag, p.avatar, p.locale, p.country, p.timezone, p.is_guest,
-       p.is_tester, p.created_at,
+       p.is_tester, p.created_at AT TIME ZONE 'UTC',
        analytics_record(p.game_id, p.id, 'session_refresh', '{}', %(session)s::uuid,
                         %(now)s::timestamptz)
 FROM rotated JOIN accounts_player p ON p.id = rotated.player_id

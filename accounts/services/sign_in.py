@@ -85,8 +85,8 @@ WITH asked AS MATERIALIZED (
     WHERE id = ANY ((SELECT players FROM stale)::uuid[])
 )
 SELECT player_id, display_name, tag, avatar, locale, country, timezone, is_guest, is_tester,
-       created_at, knows_secret, blocked_until, opened.session IS NOT NULL, is_merged,
-       found.session,
+       created_at AT TIME ZONE 'UTC', knows_secret, blocked_until, opened.session IS NOT NULL,
+       is_merged, found.session,
        CASE WHEN opened.session IS NOT NULL
             THEN analytics_record_for(
                 game, player_id, analytics_consent, is_tester, platform, country, app_version,

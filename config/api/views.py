@@ -7,7 +7,7 @@ The order is always the same: credential, gate (limits and revocation), body, ha
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, Literal, TypeVar, cast
 
 import msgspec
@@ -142,7 +142,7 @@ def _run(
         arguments["body"] = _parse_body(contract, request)
     if contract.query is not None:
         arguments["query"] = parse_query(request, contract.query)
-    elif request.GET and contract.callers:
+    elif request.META.get("QUERY_STRING") and contract.callers:
         parse_query(request, _NoQuery)
     key = None
     if contract.idempotent in ("optional", "required"):
@@ -196,15 +196,13 @@ class _NoQuery(msgspec.Struct, forbid_unknown_fields=True):
     """An endpoint without parameters."""
 
 
-_authenticator: Callable[[HttpRequest], Caller] | None = None
+# The plumbing imports no app: settings name what it calls.
+_named = cache(import_string)
 
 
 def _authenticate(request: ApiRequest) -> Caller:
-    """The caller, from `settings.API_AUTHENTICATE` (the plumbing imports no app)."""
-    global _authenticator
-    if _authenticator is None:
-        _authenticator = import_string(settings.API_AUTHENTICATE)
-    caller = request.caller = _authenticator(request)
+    caller: Caller = _named(settings.API_AUTHENTICATE)(request)
+    request.caller = caller
     structlog.contextvars.bind_contextvars(
         game=str(caller.game_id), **({"player": str(caller.player_id)} if caller.player_id else {})
     )
@@ -213,7 +211,7 @@ def _authenticate(request: ApiRequest) -> Caller:
 
 def _confirm(request: ApiRequest) -> None:
     """Check a key against the content version just read: a revoked key ends at once."""
-    import_string(settings.API_CONFIRM_KEY)(request)
+    _named(settings.API_CONFIRM_KEY)(request)
 
 
 class ApiViewSet(ViewSet):

@@ -9,6 +9,7 @@ import structlog
 from django.test import Client
 
 from config import checks, logs
+from config.metrics import REQUESTS
 from config.middleware import TrustedProxies, accepts_gzip
 
 
@@ -95,3 +96,15 @@ def test_https__in_production__is_enforced_everywhere(path: str, settings: Any) 
     assert answer.status_code != 301
     assert answer["Strict-Transport-Security"] == "max-age=60; includeSubDomains"
     assert answer["X-Content-Type-Options"] == "nosniff"
+
+
+def test_metrics__made_up_methods__are_one_series() -> None:
+    def series() -> set[str]:
+        return {
+            sample.labels["method"] for metric in REQUESTS.collect() for sample in metric.samples
+        }
+
+    for word in ("FROBNICATE", "TRANSMOGRIFY"):
+        assert Client().generic(word, "/healthz").status_code == 405
+    assert "other" in series()
+    assert not {"FROBNICATE", "TRANSMOGRIFY"} & series()
