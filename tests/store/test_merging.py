@@ -21,7 +21,7 @@ from store.models import (
     Redemption,
     Transaction,
 )
-from store.providers.base import WHOLE
+from store.providers.base import WHOLE, State
 from store.services import campaigns, grants, ledger, ownership, purchases, redemptions
 from store.services.verification import verify
 from tests.factories.accounts import PlayerFactory
@@ -299,6 +299,60 @@ def test_receipt_that_came_in_too_late__is_brought_over(
     assert made.state == Merge.State.DONE
     assert made.journal["store"]["rows"]["Order"] == [str(order.pk)]
     assert merging.settle_due() == 0
+
+
+def test_undo__what_a_refund_took_since__is_gone_for_both(
+    shelf: Shelf, survivor: Player, absorbed: Player
+) -> None:
+    shelf.buy(absorbed)
+    give(absorbed, {"gems": 5})
+    pay(survivor, "gems", 100)
+    made = merge(survivor, absorbed)
+    shelf.hear(at=1, revoked=WHOLE)
+    assert balance_of(survivor.pk, "gems") == (100, 5)
+
+    undo(made)
+
+    # The survivor keeps what it had bought, the absorbed player what it had earned.
+    assert balance_of(survivor.pk, "gems") == (100, 0)
+    assert balance_of(absorbed.pk, "gems") == (0, 5)
+    shelf.hear(at=2, revoked=0)
+    assert balance_of(absorbed.pk, "gems") == (80, 5)
+    assert list(verify()) == []
+
+
+def test_undo__what_a_part_of_a_refund_took__is_gone_for_both(
+    shop: Shop, shelf: Shelf, survivor: Player, absorbed: Player
+) -> None:
+    OfferFactory(
+        game=shop.game, key="pack", contents={"items": {"seeds": 10}}, products={NAME: "pack"}
+    )
+    shelf.buy(absorbed, product="pack")
+    give(survivor, {}, {"seeds": 4})
+    made = merge(survivor, absorbed)
+    shelf.hear(at=1, product="pack", revoked=WHOLE // 2)
+    assert stack_of(survivor.pk, "seeds") == 9
+    undo(made)
+    assert (stack_of(survivor.pk, "seeds"), stack_of(absorbed.pk, "seeds")) == (4, 5)
+    assert list(verify()) == []
+
+
+def test_undo__a_purchase_that_was_granted_since__stays_with_its_value(
+    shelf: Shelf, survivor: Player, absorbed: Player
+) -> None:
+    shelf.buy(absorbed, state=State.PENDING)
+    assert PlatformPurchase.objects.get().player_id == absorbed.pk
+    made = merge(survivor, absorbed)
+    shelf.hear(at=1)
+    assert balance_of(survivor.pk, "gems") == (80, 0)
+
+    undo(made)
+
+    assert PlatformPurchase.objects.get().player_id == survivor.pk
+    shelf.hear(at=2, revoked=WHOLE)
+    assert balance_of(survivor.pk, "gems") == (0, 0)
+    assert balance_of(absorbed.pk, "gems") in (None, (0, 0))
+    assert list(verify()) == []
 
 
 def test_one_receipt_of_both__stays_with_each(
