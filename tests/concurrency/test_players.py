@@ -122,7 +122,7 @@ def test_unlink__control_without_the_lock__leaves_none(monkeypatch: pytest.Monke
     )
     meeting = threading.Barrier(2)
     # Both have deleted, and neither has committed, when they meet.
-    monkeypatch.setattr(identities, "_note_guest", lambda player: meeting.wait(30))
+    monkeypatch.setattr(identities, "note_guest", lambda player: meeting.wait(30))
     assert left_after_unlinking_both() == 0
 
 
