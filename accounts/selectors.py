@@ -179,7 +179,8 @@ OWN_PLAYERS = f"""SELECT {PROFILE_SQL}, marketing_consent, analytics_consent, ve
 def _own_players(asked: Sequence[tuple[UUID, UUID]]) -> list[Sequence[Any] | None]:
     """The rows of players, (game, player) each; None where there is none."""
     with connection.cursor() as cursor:
-        cursor.execute(OWN_PLAYERS, [[player_id for _, player_id in asked]])
+        # An array as PostgreSQL writes it: the driver would look at every id for its type.
+        cursor.execute(OWN_PLAYERS, [f"{{{','.join(str(player_id) for _, player_id in asked)}}}"])
         found = {(row[-1], row[0]): row[:-1] for row in cursor.fetchall()}
     return [found.get(who) for who in asked]
 

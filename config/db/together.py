@@ -43,10 +43,12 @@ class Together(Combiner[Q, A]):
             return answer
         return super().ask(question)
 
-    def _in_rounds(self, questions: Sequence[Q]) -> list[A | Exception]:
+    def _in_rounds(self, questions: Sequence[Q]) -> Sequence[A | Exception]:
+        asked = [self._once(question) for question in questions]
+        if len(set(asked)) == len(asked):
+            return self._at_once(questions)
         rounds: list[dict[Hashable, int]] = []
-        for number, question in enumerate(questions):
-            name = self._once(question)
+        for number, name in enumerate(asked):
             free = next((names for names in rounds if name not in names), None)
             if free is None:
                 rounds.append(free := {})
