@@ -165,21 +165,27 @@ def _noted(own: Entry | None, row: Json, version: int, before: Json | None) -> J
 
 def undo(pair: Pair, journal: Json) -> Json:
     """Rank the absorbed player's entries again. The survivor's are put back where they are as they
-    were left; else what was added goes from a sum, and others stay."""
+    were left; else what was added goes from a sum, and others stay. So does all of seasons that
+    have ended since: their ranks are history."""
     notes: Json = journal.get("entries", {})
-    seasons = Season.objects.filter(pk__in=list(notes)).select_related("board")
-    boards = {season.pk: season.board for season in seasons}
+    now = timezone.now()
+    boards, stay = {}, set()
+    for season in Season.objects.filter(pk__in=list(notes)).select_related("board"):
+        if season.ends_at is None or season.ends_at > now:
+            boards[season.pk] = season.board
+        else:
+            stay.add(season.board.key)
     entries = _entries(pair, boards)
-    rows, back, stay = [], set(), []
-    for season, board in boards.items():
-        noted = notes[str(season)]
-        theirs = entries.get((season, pair.absorbed.pk))
+    rows, back = [], set()
+    for season_id, board in boards.items():
+        noted = notes[str(season_id)]
+        theirs = entries.get((season_id, pair.absorbed.pk))
         if theirs and theirs.version == noted["theirs"]:
             state = Entry.State.TESTER if pair.absorbed.is_tester else Entry.State.RANKED
             again = _values(theirs) | {"state": state}
-            rows.append(_row(season, pair.absorbed, again, Verdict.SHOWN))
+            rows.append(_row(season_id, pair.absorbed, again, Verdict.SHOWN))
             back.add(board.key)
-        own = entries.get((season, pair.survivor.pk))
+        own = entries.get((season_id, pair.survivor.pk))
         if own is None or noted["wrote"] is None or own.state == Entry.State.REMOVED:
             continue
         if own.version == noted["wrote"]:
@@ -188,11 +194,11 @@ def undo(pair: Pair, journal: Json) -> Json:
             score = _fitting(own.score - noted["added"])
             was = _values(own) | {"score": score, "order_key": order_key(score, board.sort)}
         else:
-            stay.append(board.key)
+            stay.add(board.key)
             continue
         is_gone = was["state"] == Entry.State.REMOVED
         verdict = Verdict.REMOVED if is_gone else Verdict.ACCEPTED
-        rows.append(_row(season, pair.survivor, was, verdict))
+        rows.append(_row(season_id, pair.survivor, was, verdict))
     _write(pair, rows)
     return {"scores": sorted(back), "stays": sorted(stay)}
 

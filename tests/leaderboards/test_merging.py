@@ -369,6 +369,26 @@ def test_undo__entry_that_was_removed_since__stays_removed(
     assert (score_of(board, survivor), score_of(board, absorbed)) == (None, 9)
 
 
+@pytest.mark.parametrize("keep", ["best", "last", "sum"])
+def test_undo__of_a_season_that_has_ended_since__stays(
+    game: Any, survivor: Player, absorbed: Player, keep: str
+) -> None:
+    ended = board_of(game, key="harvest", keep=keep, reset="0 0 * * *")
+    runs = board_of(game, key="flowers", keep=keep)
+    for board in (ended, runs):
+        submit(board, survivor.pk, 5)
+        submit(board, absorbed.pk, 9)
+    season = Season.objects.filter(pk=seasons.current(ended).id)
+    made = merge(survivor, absorbed)
+    season.update(ends_at=timezone.now())
+    before = list(Entry.objects.filter(season__in=season).order_by("player_id").values())
+
+    assert undone(made) == {"scores": ["flowers"], "stays": ["harvest"]}
+
+    assert list(Entry.objects.filter(season__in=season).order_by("player_id").values()) == before
+    assert (score_of(runs, survivor), score_of(runs, absorbed)) == (5, 9)
+
+
 def test_undo__absorbed_player_has_become_a_tester__is_on_no_board(
     board: BoardDefinition, survivor: Player, absorbed: Player
 ) -> None:
