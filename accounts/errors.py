@@ -68,7 +68,7 @@ class MergeTokenInvalid(Problem):
 
 
 class MergeRefused(Problem):
-    """These two players can't be merged: one is a tester, or the other is sanctioned."""
+    """These two players can't be merged: one is a tester, or the other is banned."""
 
     status, code, title = 409, "merge_refused", "These players can't be merged"
 

@@ -1,8 +1,10 @@
 """What accounts brings to a merge: ways to sign in, warnings, and which profile goes on."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
+
+import msgspec
 
 from accounts.merging import Json, Moved, Pair
 from accounts.models import Identity, Player, Sanction
@@ -11,6 +13,7 @@ from config.api.wire import utc
 
 name, order = "accounts", 10
 NAME = ("display_name", "name_key", "tag", "avatar")
+KEPT = ("id", "method", "subject", "secret", "verified_at", "created_at")
 
 
 def holds(player: Player) -> Json:
@@ -32,14 +35,17 @@ def merge(pair: Pair, choices: Mapping[str, Any]) -> Moved:
         _swap_names(pair)
     # Those whom the absorbed player had absorbed.
     heirs = _moved(Player.objects.filter(merged_into=pair.absorbed), merged_into=pair.survivor)
+    identities = list(Identity.objects.filter(player=pair.absorbed).values(*KEPT))
+    _moved(Identity.objects.filter(player=pair.absorbed), player=pair.survivor)
     journal = {
-        "identities": _moved(Identity.objects.filter(player=pair.absorbed), player=pair.survivor),
+        # As they were: what the survivor does to them must not be what an undo gives back.
+        "identities": msgspec.to_builtins(identities),
         "sanctions": _moved(Sanction.objects.filter(player=pair.absorbed), player=pair.survivor),
         "heirs": heirs,
         "named": [pair.survivor.display_name, pair.survivor.tag] if swaps else None,
     }
     note_guest(pair.survivor)
-    return Moved(journal, {"identities": len(journal["identities"] or ())})
+    return Moved(journal, {"identities": len(identities)})
 
 
 def _moved(rows: Any, **owner: Player) -> list[str]:
@@ -69,8 +75,11 @@ def settle(pair: Pair, journal: Json) -> Json:
 
 
 def undo(pair: Pair, journal: Json) -> Json:
-    back = _given_back(Identity, journal["identities"], pair)
-    _given_back(Sanction, journal["sanctions"], pair)
+    """The absorbed player signs in as it did before, whatever became of that with the survivor."""
+    back = sum(_signs_in_again(pair, kept) for kept in journal["identities"])
+    Sanction.objects.filter(pk__in=journal["sanctions"], player=pair.survivor).update(
+        player=pair.absorbed
+    )
     Player.objects.filter(pk__in=journal["heirs"], merged_into=pair.survivor).update(
         merged_into=pair.absorbed
     )
@@ -78,10 +87,16 @@ def undo(pair: Pair, journal: Json) -> Json:
         _swap_names(pair)
     note_guest(pair.survivor)
     note_guest(pair.absorbed)
-    return {"identities": back, "unlinked_since": len(journal["identities"]) - back}
+    return {"identities": back, "lost_since": len(journal["identities"]) - back}
 
 
-def _given_back(model: Any, ids: Iterable[str], pair: Pair) -> int:
-    rows = model.objects.filter(pk__in=list(ids), player=pair.survivor)
-    changed: int = rows.update(player=pair.absorbed)
-    return changed
+def _signs_in_again(pair: Pair, kept: Json) -> bool:
+    """Give an identity back as it was, unless a third player has it by now."""
+    found = Identity.objects.filter(
+        game_id=pair.game_id, method=kept["method"], subject=kept["subject"]
+    )
+    found.filter(player=pair.survivor).delete()
+    if found.exists():
+        return False
+    Identity.objects.create(game_id=pair.game_id, player=pair.absorbed, **kept)
+    return True

@@ -15,6 +15,7 @@ import structlog
 from django.conf import settings
 from django.core import signing
 from django.db import OperationalError, transaction
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
 from psycopg.errors import DeadlockDetected
@@ -28,8 +29,8 @@ from accounts.errors import (
 )
 from accounts.merging import Json, Pair, parts
 from accounts.metrics import MERGES
-from accounts.models import Identity, Merge, Player, Sanction
-from accounts.selectors import sanctions_in_force
+from accounts.models import Identity, Merge, Player
+from accounts.selectors import BLOCKING, sanctions_in_force
 from accounts.services import sessions
 from config import events, hooks
 from config.api.problems import NotFound
@@ -85,6 +86,8 @@ def merge(
                 return first, True
             identity = Identity.objects.filter(pk=identity_id, player=pair.absorbed).first()
             if identity is None or not constant_time_compare(secret, _secret_of(identity)):
+                raise MergeTokenInvalid
+            if _undone_lately(pair):
                 raise MergeTokenInvalid
             _check(pair)
             made = _merge(pair, choices)
@@ -150,6 +153,13 @@ def _locked(
     return Pair(merge_id or uuid7(), found[survivor_id], found[absorbed_id])
 
 
+def _undone_lately(pair: Pair) -> bool:
+    """Whether staff have undone this very merge since a token that is valid still may be of."""
+    since = timezone.now() - timedelta(seconds=settings.MERGE_TOKEN_SECONDS)
+    undone = Merge.objects.filter(survivor=pair.survivor, absorbed=pair.absorbed)
+    return undone.filter(undone_at__gt=since).exists()
+
+
 def _check(pair: Pair) -> None:
     """Whether staff would have to look at this merge first."""
     for player in (pair.survivor, pair.absorbed):
@@ -158,12 +168,12 @@ def _check(pair: Pair) -> None:
     if pair.survivor.is_tester != pair.absorbed.is_tester:
         raise MergeRefused("A tester and a player can't be merged")
     now = timezone.now()
-    in_force = sanctions_in_force(pair.absorbed.pk, now).exclude(kind=Sanction.Kind.WARNING)
-    if in_force.exists():
-        raise MergeRefused("The other player is sanctioned")
-    # Those of the absorbed player count as well, or a chain of merges would know no bound.
+    # A shadow ban goes along: a refusal would tell of it.
+    if sanctions_in_force(pair.absorbed.pk, now).filter(kind__in=BLOCKING).exists():
+        raise MergeRefused("The other player is banned")
+    # All that either has become of: else a chain of merges would know no bound.
     lately = Merge.objects.filter(
-        survivor__in=[pair.survivor, pair.absorbed], created_at__gt=now - YEAR
+        absorbed__merged_into__in=[pair.survivor, pair.absorbed], created_at__gt=now - YEAR
     ).exclude(state=Merge.State.UNDONE)
     if lately.count() >= settings.MERGES_A_YEAR:
         raise TooManyMerges(f"A player may be merged {settings.MERGES_A_YEAR} times a year")
@@ -203,7 +213,9 @@ def _merge(pair: Pair, choices: Mapping[str, Any]) -> Merge:
 def settle_due(*, limit: int = 100) -> int:
     """Bring over what was on its way to players while they were absorbed; how many are settled."""
     settled = 0
-    due = Merge.objects.filter(state=Merge.State.SETTLING)
+    settling = Merge.objects.filter(state=Merge.State.SETTLING)
+    # First into whom has been merged meanwhile: what comes over now has to come over once more.
+    due = settling.exclude(Exists(settling.filter(survivor=OuterRef("absorbed"))))
     for row in claim(due, limit=limit, lease=LEASE):
         try:
             _retried(lambda row=row: _settle(row.pk))  # type: ignore[misc]  # a default is bound
@@ -255,8 +267,8 @@ def undo(*, merge_id: UUID, actor: str, reason: str, preview: bool = False) -> M
                 part.name: part.undo(pair, row.journal.get(part.name, {}))
                 for part in reversed(parts())
             }
-            if not pair.survivor.identities.exists():
-                raise MergeNotUndoable("The player would be left without a way to sign in")
+            if not all(player.identities.exists() for player in (pair.survivor, pair.absorbed)):
+                raise MergeNotUndoable("A player would be left without a way to sign in")
             sessions.revoke_all(player_id=pair.survivor.pk, reason="merge_undone")
             row.state = Merge.State.UNDONE
             row.undone_at, row.undone_by, row.reason = timezone.now(), actor, reason

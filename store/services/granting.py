@@ -198,6 +198,9 @@ def _own(
     series; then whoever sends the receipt first, which is flagged. An owner stays: restoring on
     another account moves nothing.
     """
+    if order is not None:
+        # Merged, perhaps, while the platform was asked.
+        order.player_id = _sender(order)
     if row.player_id is None:
         row.player_id = subscriptions.owner(row, series, line) or _bound(row) or _of_series(row)
         if row.player_id is None and order is not None:
@@ -210,6 +213,13 @@ def _own(
         return False
     ownership.claim(row=row, order=order)
     return True
+
+
+def _sender(order: Order) -> UUID:
+    """Whose receipt it is by now."""
+    heir = Coalesce("player__merged_into_id", "player_id")
+    player_id: UUID = Order.objects.filter(pk=order.pk).values_list(heir, flat=True).get()
+    return player_id
 
 
 def _bound(row: PlatformPurchase) -> UUID | None:

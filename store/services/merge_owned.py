@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from django.db.models import Q
 from django.utils import timezone
 
 from accounts.merging import Json, Pair
@@ -29,8 +30,10 @@ OWNED: Mapping[type[Any], tuple[str, ...]] = {
 }
 
 
-# In the journal: those of the purchases that were granted when they came along.
-GRANTED = "granted"
+# In the journal: those of the purchases that were granted when they came along; and claims.
+GRANTED, MOVED_CLAIMS, CLOSED_CLAIMS = "granted", "moved_claims", "closed_claims"
+# Who has closed a claim.
+MERGE = "merge"
 
 
 def own(journal: Mapping[str, list[str]], pair: Pair) -> dict[str, list[str]]:
@@ -48,7 +51,8 @@ def own(journal: Mapping[str, list[str]], pair: Pair) -> dict[str, list[str]]:
             ids = list(found.values_list("pk", flat=True))
         model.objects.filter(pk__in=ids).update(player=pair.survivor)
         rows[model.__name__] = [*journal.get(model.__name__, []), *map(str, ids)]
-    _close_conflicts(pair)
+    for what, ids in _settle_claims(pair).items():
+        rows[what] = [*journal.get(what, []), *ids]
     return rows
 
 
@@ -66,21 +70,41 @@ def give_back(
     for model in OWNED:
         ids = set(journal.get(model.__name__, [])) - since
         model.objects.filter(pk__in=ids, player=pair.survivor).update(player=pair.absorbed)
+    _claims_again(pair, journal)
 
 
-def _close_conflicts(pair: Pair) -> None:
-    """Claims of the absorbed player are the survivor's; who claims what is theirs has it."""
+def _settle_claims(pair: Pair) -> dict[str, list[str]]:
+    """Claims of the absorbed player are the survivor's; who claims what is theirs has it. Which
+    have moved, and which were closed."""
     claims = OwnerConflict.objects.filter(state=OwnerConflict.State.OPEN)
     own = claims.filter(claimant=pair.survivor).values("purchase_id")
-    claims.filter(claimant=pair.absorbed).exclude(purchase_id__in=own).update(
-        claimant=pair.survivor
-    )
+    moving = claims.filter(claimant=pair.absorbed).exclude(purchase_id__in=own)
+    moved = [str(pk) for pk in moving.values_list("pk", flat=True)]
+    claims.filter(pk__in=moved).update(claimant=pair.survivor)
+    closed = []
     settled = claims.filter(claimant__in=[pair.survivor, pair.absorbed])
     for claim in settled.select_related("purchase"):
         if claim.claimant_id == pair.absorbed.pk or claim.purchase.player_id == claim.claimant_id:
             claim.state = OwnerConflict.State.KEPT
-            claim.decided_by, claim.decided_at = "merge", timezone.now()
+            claim.decided_by, claim.decided_at = MERGE, timezone.now()
             claim.save(update_fields=["state", "decided_by", "decided_at"])
+            closed.append(str(claim.pk))
+    return {MOVED_CLAIMS: moved, CLOSED_CLAIMS: closed}
+
+
+def _claims_again(pair: Pair, journal: Mapping[str, list[str]]) -> None:
+    """Put claims back as they were before `own`, unless somebody has decided or claimed since."""
+    mine = OwnerConflict.objects.filter(claimant__in=[pair.survivor, pair.absorbed])
+    kept = mine.filter(pk__in=journal.get(CLOSED_CLAIMS, []), decided_by=MERGE)
+    moved = set(journal.get(MOVED_CLAIMS, []))
+    is_open = Q(state=OwnerConflict.State.OPEN)
+    for claim in mine.filter(is_open, pk__in=moved) | kept:
+        claim.claimant = pair.absorbed if str(claim.pk) in moved else claim.claimant
+        again = mine.filter(is_open, purchase=claim.purchase_id, claimant=claim.claimant)
+        if again.exclude(pk=claim.pk).exists():
+            continue
+        claim.state, claim.decided_by, claim.decided_at = OwnerConflict.State.OPEN, "", None
+        claim.save(update_fields=["claimant", "state", "decided_by", "decided_at"])
 
 
 def count_uses(content: Catalogue, pair: Pair) -> list[Json]:

@@ -46,8 +46,10 @@ def beginnings(content: Catalogue, player: Player) -> Items:
                JOIN store_entry begun ON begun.created_at = t.created_at
                                      AND begun.transaction_id = t.id AND begun.account = 'wallet'
                LEFT JOIN (
-                   SELECT currency_id, -sum(earned) AS earned FROM store_entry
-                   WHERE player_id = %(player)s AND earned < 0 GROUP BY currency_id
+                   SELECT e.currency_id, -sum(e.earned) AS earned
+                   FROM store_entry e JOIN store_transaction s ON s.id = e.transaction_id
+                   WHERE e.player_id = %(player)s AND e.earned < 0 AND s.kind <> 'merge'
+                   GROUP BY e.currency_id
                ) spent USING (currency_id)
                WHERE t.game_id = %(game)s AND t.key = ANY(%(keys)s)""",
             {"player": player.pk, "game": player.game_id, "keys": keys},
@@ -83,13 +85,36 @@ def refunded(
     return currencies, items
 
 
+def paid_for_debts(content: Catalogue, player: Player, key: str) -> Money:
+    """What a transfer has taken from its taker, who came by a debt, of paid and of earned."""
+    posted = Transaction.objects.filter(game_id=player.game_id, key=f"{key}:in").first()
+    if posted is None:
+        return {}
+    entries = Entry.objects.filter(
+        created_at=posted.created_at, transaction_id=posted.pk, player=player
+    )
+    return {
+        content.currency_keys[entry.currency_id]: (-entry.paid, -entry.earned)
+        for entry in entries
+        if entry.paid + entry.earned < 0
+    }
+
+
 def transfer(
-    content: Catalogue, *, giver: Player, taker: Player, key: str, money: Money, items: Items
+    content: Catalogue,
+    *,
+    giver: Player,
+    taker: Player,
+    key: str,
+    money: Money,
+    items: Items,
+    debts: Money | None = None,
 ) -> tuple[Money, Items]:
     """Post what one player gives and the other takes; what was moved.
 
     The taker first: what a maximum leaves out is not taken from the giver. A maximum does not stop
-    what was paid for (docs/adr/0061).
+    what was paid for (docs/adr/0061). Whoever gives a debt away gets for it what `debts` says,
+    paid and earned; else it is repaid.
     """
     wanted = [(name, *amounts) for name, amounts in sorted(money.items()) if any(amounts)]
     counts = [(name, count) for name, count in sorted(items.items()) if count]
@@ -109,7 +134,7 @@ def transfer(
         for (name, _), quantity in zip(counts, posting.quantities, strict=True)
         if quantity
     }
-    debits = _debits(content, [(name, *sums) for name, sums in moved.items()])
+    debits = _debits(content, moved, debts or {})
     _post(content, giver, f"{key}:out", debits, [(name, -count) for name, count in given.items()])
     return moved, given
 
@@ -147,15 +172,22 @@ def _credits(content: Catalogue, wanted: Iterable[tuple[str, int, int]]) -> list
     return lines
 
 
-def _debits(content: Catalogue, moved: Iterable[tuple[str, int, int]]) -> list[ledger.Line]:
-    """`refund` takes paid and `spend` earned first, and the giver has that much of each. A debt is
-    taken over by repaying it, which `earned` does first."""
-    lines = []
-    for name, paid, earned in moved:
-        endless = msgspec.structs.replace(content.currencies[name], max=INT64_MAX)
-        if paid:
-            mode: ledger.Mode = "refund" if paid > 0 else "earned"
-            lines.append(ledger.Line(endless, abs(paid), mode, Account.TRANSFER_MERGE))
-        if earned:
-            lines.append(ledger.Line(endless, earned, "spend", Account.TRANSFER_MERGE))
+def _debits(content: Catalogue, moved: Money, debts: Money) -> list[ledger.Line]:
+    """`refund` takes paid and `spend` earned first, and the giver has that much of each. `earned`
+    repays a debt first."""
+    lines: list[ledger.Line] = []
+    for name, (paid, earned) in moved.items():
+        currency = msgspec.structs.replace(content.currencies[name], max=INT64_MAX)
+        back = debts.get(name, (0, -paid)) if paid < 0 else (0, 0)
+        amounts: list[tuple[int, ledger.Mode]] = [
+            (max(0, paid), "refund"),
+            (back[0], "paid"),
+            (back[1], "earned"),
+            (earned, "spend"),
+        ]
+        lines += [
+            ledger.Line(currency, amount, mode, Account.TRANSFER_MERGE)
+            for amount, mode in amounts
+            if amount
+        ]
     return lines

@@ -13,7 +13,7 @@ from uuid import UUID
 from accounts.merging import Json, Moved, Pair
 from accounts.models import Player
 from store.catalogue import catalogue
-from store.models import PlatformPurchase, Subscription
+from store.models import GrantRequest, PlatformPurchase, Subscription
 from store.services import merge_owned, merge_value
 from store.services.merge_value import Items, Money
 
@@ -36,8 +36,9 @@ def holds(player: Player) -> Json:
 
 
 def lock(player_ids: Sequence[UUID]) -> None:
-    """Purchases, then subscriptions: before the players, as everywhere (docs/store.md)."""
-    for model in (PlatformPurchase, Subscription):
+    """Purchases, then subscriptions: before the players, as everywhere (docs/store.md); and grants
+    that wait, whose row staff lock first as well."""
+    for model in (PlatformPurchase, Subscription, GrantRequest):
         rows = model.objects.filter(player_id__in=player_ids).order_by("pk")
         list(rows.select_for_update(of=("self",)).values_list("pk", flat=True))
 
@@ -101,6 +102,7 @@ def undo(pair: Pair, journal: Json) -> Json:
             key: max(0, min(count - taken_items.get(key, 0), count, stacks.get(key, 0)))
             for key, count in brought.items()
         },
+        debts=merge_value.paid_for_debts(content, pair.survivor, f"merge:{pair.merge_id}"),
     )
     merge_owned.uncount_uses(pair, journal["uses"])
     merge_owned.give_back(pair, journal["rows"], purchases)

@@ -8,7 +8,7 @@ from django.conf import LazySettings
 from django.utils import timezone
 
 from accounts import merging as parts
-from accounts.errors import MergeNotUndoable, MergeRefused, MergeTokenInvalid
+from accounts.errors import MergeNotUndoable, MergeRefused, MergeTokenInvalid, TooManyMerges
 from accounts.models import Identity, Merge, Player, Sanction, Session
 from accounts.services import merging, players, sanctions
 from config.api.preconditions import Precondition
@@ -184,17 +184,18 @@ def test_merge__of_a_tester_and_a_player__is_refused(two: tuple[Player, Player])
         merge(*two)
 
 
-@pytest.mark.parametrize("kind", ["ban", "shadow_ban"])
-def test_merge__of_a_sanctioned_player__is_refused(two: tuple[Player, Player], kind: str) -> None:
+def test_merge__of_a_banned_player__is_refused(two: tuple[Player, Player]) -> None:
     sanctions.impose(
-        game_id=two[1].game_id, player_id=two[1].pk, kind=kind, reason="Spam", author="test"
+        game_id=two[1].game_id, player_id=two[1].pk, kind="ban", reason="Spam", author="test"
     )
     with pytest.raises(MergeRefused):
         merge(*two)
 
 
-def test_merge__brings_warnings_along(two: tuple[Player, Player]) -> None:
-    SanctionFactory.create(player=two[1])
+@pytest.mark.parametrize("kind", ["warning", "shadow_ban"])
+def test_merge__brings_other_sanctions_along(two: tuple[Player, Player], kind: str) -> None:
+    """A refusal would tell of a shadow ban."""
+    SanctionFactory.create(player=two[1], kind=kind)
     made = merge(*two)
     assert Sanction.objects.get().player_id == two[0].pk
     undo(made)
@@ -214,6 +215,56 @@ def test_merge__too_often_in_a_year__is_refused(
     Merge.objects.update(created_at=timezone.now() - timedelta(days=366))
     answer = player_client.post(MERGES, {"merge_token": token_for(survivor, chained)})
     assert answer.status_code == 201
+
+
+def test_merge__a_chain__counts_all_that_became_one(game: Any, settings: LazySettings) -> None:
+    settings.MERGES_A_YEAR = 3
+    last = PlayerFactory.create(game=game)
+    for _ in range(3):
+        following = PlayerFactory.create(game=game)
+        merge(following, last)
+        last = following
+    with pytest.raises(TooManyMerges):
+        merge(PlayerFactory.create(game=game), last)
+
+
+def test_undo__gives_ways_in_back_as_they_were(
+    game_client: ApiClient, player_client: PlayerClient, other_player_client: PlayerClient
+) -> None:
+    """Whatever the survivor has done to them."""
+    stolen = DEVICE | {"device_secret": "t" * 43}
+    other_player_client.post(IDENTITIES, DEVICE)
+    other_player_client.post(IDENTITIES, EMAIL)
+    token = taken(player_client, DEVICE)["merge_token"]
+    player_client.post(MERGES, {"merge_token": token})
+    assert player_client.post(IDENTITIES, stolen).status_code == 200
+    (email,) = Identity.objects.filter(method="email")
+    assert player_client.delete(f"{IDENTITIES}/{email.pk}").status_code == 204
+
+    undo(Merge.objects.get())
+
+    for way in (DEVICE, EMAIL):
+        signed_in = game_client.post("/v1/sessions", way).json()
+        assert signed_in["player"]["id"] == str(other_player_client.player_id)
+    assert_problem(game_client.post("/v1/sessions", stolen), 401, "invalid_credentials")
+
+
+def test_undo__ends_the_token(player_client: PlayerClient, token: str) -> None:
+    player_client.post(MERGES, {"merge_token": token})
+    undo(Merge.objects.get())
+    again = player_client.post(MERGES, {"merge_token": token})
+    assert_problem(again, 422, "merge_token_invalid")
+
+
+def test_settling__of_a_chain__goes_from_its_beginning(two: tuple[Player, Player]) -> None:
+    survivor, middle = two
+    first = PlayerFactory.create(game=survivor.game)
+    early, late = merge(middle, first), merge(survivor, middle)
+    Merge.objects.filter(pk=late.pk).update(next_attempt_at=timezone.now())
+    assert merging.settle_due() == 0
+    Merge.objects.filter(pk=early.pk).update(next_attempt_at=timezone.now())
+    assert merging.settle_due() == 1
+    assert merging.settle_due() == 1
 
 
 def test_chain__leads_to_the_last(two: tuple[Player, Player]) -> None:
@@ -248,7 +299,7 @@ def test_undo__makes_two_of_one(
         undone = undo(Merge.objects.get())
 
     assert undone.state == Merge.State.UNDONE
-    assert undone.outcome["undone"]["accounts"] == {"identities": 2, "unlinked_since": 0}
+    assert undone.outcome["undone"]["accounts"] == {"identities": 2, "lost_since": 0}
     # Who signed in by the other's identity must not stay here.
     assert player_client.get("/v1/players/me").status_code == 401
     signed_in = game_client.post("/v1/sessions", identity).json()
@@ -277,7 +328,7 @@ def test_undo__after_30_days__is_refused(two: tuple[Player, Player]) -> None:
 def test_undo__that_would_lock_the_player_out__is_refused(two: tuple[Player, Player]) -> None:
     made = merge(*two)
     Identity.objects.filter(player=two[0]).exclude(
-        pk__in=made.journal["accounts"]["identities"]
+        pk__in=[kept["id"] for kept in made.journal["accounts"]["identities"]]
     ).delete()
     with pytest.raises(MergeNotUndoable):
         undo(made)

@@ -22,12 +22,12 @@ from store.models import (
     Transaction,
 )
 from store.providers.base import WHOLE, State
-from store.services import campaigns, grants, ledger, ownership, purchases, redemptions
+from store.services import campaigns, granting, grants, ledger, ownership, purchases, redemptions
 from store.services.verification import verify
 from tests.factories.accounts import PlayerFactory
-from tests.factories.merging import merge, undo
+from tests.factories.merging import merge, token_for, undo
 from tests.factories.store import CampaignFactory, OfferFactory, give
-from tests.fakes.platform import NAME, Shelf, make_shelf
+from tests.fakes.platform import NAME, ORDER, Shelf, make_shelf
 from tests.store.conftest import Shop, balance_of, stack_of
 
 pytestmark = pytest.mark.django_db
@@ -288,13 +288,13 @@ def test_receipt_that_came_in_too_late__is_brought_over(
     made = merge(survivor, absorbed)
     shelf.say()
     order = shelf.submit(absorbed)
-    assert shelf.process(order).state == Order.State.RETRY
+    assert shelf.process(order).state == Order.State.ACCEPTED
+    assert balance_of(survivor.pk, "gems") == (80, 0)
 
     Merge.objects.update(next_attempt_at=timezone.now())
     assert merging.settle_due() == 1
 
-    assert shelf.process(order).state == Order.State.ACCEPTED
-    assert balance_of(survivor.pk, "gems") == (80, 0)
+    assert Order.objects.get().player_id == survivor.pk
     made.refresh_from_db()
     assert made.state == Merge.State.DONE
     assert made.journal["store"]["rows"]["Order"] == [str(order.pk)]
@@ -353,6 +353,63 @@ def test_undo__a_purchase_that_was_granted_since__stays_with_its_value(
     assert balance_of(survivor.pk, "gems") == (0, 0)
     assert balance_of(absorbed.pk, "gems") in (None, (0, 0))
     assert list(verify()) == []
+
+
+def test_receipt__merged_while_the_platform_is_asked__is_the_survivors(
+    shelf: Shelf, survivor: Player, absorbed: Player
+) -> None:
+    order = shelf.submit(absorbed)
+    merge(survivor, absorbed)
+    Merge.objects.update(next_attempt_at=timezone.now())
+    assert merging.settle_due() == 1
+    outcome = granting.apply(
+        platform=shelf.platform, line=shelf.line(state=State.PENDING), cause=ORDER, order=order
+    )
+    assert outcome.purchase.player_id == survivor.pk
+    shelf.hear(at=1)
+    assert balance_of(survivor.pk, "gems") == (80, 0)
+
+
+def test_claims__are_back_after_an_undo(shelf: Shelf, survivor: Player, absorbed: Player) -> None:
+    shelf.buy(survivor)
+    shelf.process(shelf.submit(absorbed))
+    made = merge(survivor, absorbed)
+    assert OwnerConflict.objects.get().state == OwnerConflict.State.KEPT
+    undo(made)
+    claim = OwnerConflict.objects.get()
+    assert (claim.state, claim.claimant_id) == (OwnerConflict.State.OPEN, absorbed.pk)
+
+
+def test_undo__of_a_debt__gives_paid_back_as_paid(survivor: Player, absorbed: Player) -> None:
+    pay(survivor, "gems", 500)
+    pay(absorbed, "gems", 500, "refund")
+    made = merge(survivor, absorbed)
+    assert balance_of(survivor.pk, "gems") == (0, 0)
+    undo(made)
+    assert balance_of(survivor.pk, "gems") == (500, 0)
+    assert balance_of(absorbed.pk, "gems") == (-500, 0)
+    assert list(verify()) == []
+
+
+def test_merge_after_an_undo__leaves_the_beginning_balance(
+    survivor: Player, absorbed: Player
+) -> None:
+    give(absorbed, {"petals": 300})
+    undo(merge(survivor, absorbed))
+    made, _ = merging.merge(
+        game_id=survivor.game_id,
+        player_id=survivor.pk,
+        token=token_for_later(survivor, absorbed),
+        choices={},
+    )
+    assert told(made)["moved"]["currencies"] == {"petals": 300}
+    assert told(made)["stays"]["currencies"] == {"petals": 100}
+
+
+def token_for_later(survivor: Player, absorbed: Player) -> str:
+    """A token as it is given once an undo is long enough ago."""
+    Merge.objects.update(undone_at=timezone.now() - timedelta(hours=1))
+    return token_for(survivor, absorbed)
 
 
 def test_one_receipt_of_both__stays_with_each(
