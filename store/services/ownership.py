@@ -41,7 +41,8 @@ def account_token(*, player_id: UUID) -> UUID:
 
 
 def decide(*, conflict_id: UUID, move: bool, actor: str, reason: str = "") -> OwnerConflict:
-    """Leave a purchase that two players claim where it is, or move it to the claimant.
+    """Leave a purchase that two players claim where it is, or move it to the claimant. Where the
+    claimant was merged meanwhile, the claim is the other's; it is kept if that is the owner.
 
     Moving takes back what the owner still has of it and gives that to the claimant; items that the
     owner has used up are gone. A subscription goes along: its renewals are the claimant's. Raises
@@ -51,10 +52,11 @@ def decide(*, conflict_id: UUID, move: bool, actor: str, reason: str = "") -> Ow
         row, conflict = _locked(conflict_id)
         if conflict.state != OwnerConflict.State.OPEN:
             raise RequestDecided("The conflict is decided already")
+        move = move and row.player_id != conflict.claimant_id
         conflict.state = OwnerConflict.State.MOVED if move else OwnerConflict.State.KEPT
         conflict.decided_by = actor
         conflict.decided_at = timezone.now()
-        conflict.save(update_fields=["state", "decided_by", "decided_at"])
+        conflict.save(update_fields=["claimant", "state", "decided_by", "decided_at"])
         cause = Cause(PurchaseStep.Cause.STAFF, actor)
         if move:
             _move(row, conflict, cause, reason)
@@ -65,8 +67,8 @@ def decide(*, conflict_id: UUID, move: bool, actor: str, reason: str = "") -> Ow
 
 
 def reopen(*, conflict_id: UUID, actor: str, reason: str) -> OwnerConflict:
-    """Have a claim that staff did not follow decided once more; the new conflict. The old one stays
-    as it was decided. Raises `NotFound`, `NotForDecision`."""
+    """Have a claim that staff did not follow decided once more; the new conflict, of who the
+    claimant is now. The old one stays as it was decided. Raises `NotFound`, `NotForDecision`."""
     with transaction.atomic():
         row, known = _locked(conflict_id)
         if known.state != OwnerConflict.State.KEPT or row.player_id == known.claimant_id:
@@ -121,11 +123,16 @@ def _rests(purchase_id: UUID, claimant_id: UUID) -> bool:
 
 
 def _locked(conflict_id: UUID) -> tuple[PlatformPurchase, OwnerConflict]:
+    """The purchase and the conflict; its claimant is who the player is now."""
     known = OwnerConflict.objects.filter(pk=conflict_id).first()
     if known is None:
         raise NotFound("There is no such conflict")
     row = PlatformPurchase.objects.select_for_update(of=("self",)).get(pk=known.purchase_id)
-    return row, OwnerConflict.objects.select_for_update(of=("self",)).get(pk=conflict_id)
+    conflict = OwnerConflict.objects.select_for_update(of=("self",)).get(pk=conflict_id)
+    # A merge in this moment does no harm: nothing is posted to who was absorbed, and what else
+    # has become theirs is brought over when the merge is settled.
+    conflict.claimant_id = conflict.claimant.merged_into_id or conflict.claimant_id
+    return row, conflict
 
 
 def _move(row: PlatformPurchase, conflict: OwnerConflict, cause: Cause, reason: str) -> None:

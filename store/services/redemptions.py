@@ -79,7 +79,9 @@ def _redeem(game_id: UUID, player_id: UUID, typed: str, session_id: UUID | None)
             raise NotFound("There is no such player")
         first = Redemption.objects.filter(code=code, player_id=player_id).first()
         if first is not None:
-            return _redeemed(Grant.objects.get(pk=first.pk), campaign, replayed=True)
+            # The grant stays with who got it: perhaps a player whom this one has absorbed.
+            given = Grant.objects.get(pk=first.pk)
+            return _redeemed(given, campaign, player_id, replayed=True)
         _check(code, campaign, use, player, timezone.now())
         grant = grants.grant(
             game_id=game_id,
@@ -114,7 +116,7 @@ def _redeem(game_id: UUID, player_id: UUID, typed: str, session_id: UUID | None)
             props={"id": str(grant.pk), "campaign": campaign.key},
             session_id=session_id,
         )
-        return _redeemed(grant, campaign, replayed=False)
+        return _redeemed(grant, campaign, player_id, replayed=False)
 
 
 def _locked(code_id: int) -> Code:
@@ -162,12 +164,12 @@ def _check(
         raise LimitReached("All of this campaign has been redeemed", left=0)
 
 
-def _redeemed(grant: Grant, campaign: Campaign, *, replayed: bool) -> Redeemed:
+def _redeemed(grant: Grant, campaign: Campaign, player_id: UUID, *, replayed: bool) -> Redeemed:
     return Redeemed(
         id=grant.pk,
         campaign=campaign.key,
         currencies=grant.currencies,
         items=grant.items,
-        wallet=ledger.open_wallet(game_id=grant.game_id, player_id=grant.player_id),
+        wallet=ledger.open_wallet(game_id=grant.game_id, player_id=player_id),
         replayed=replayed,
     )
