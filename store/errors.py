@@ -73,13 +73,13 @@ class NotFriends(Problem):
 
 
 class GiftNotPossible(Problem):
-    """The friend can't take this gift just now. Why, is the friend's own affair."""
+    """The friend can't take this gift just now, or the player may not give. Why, nobody is told."""
 
     status, code, title = 409, "gift_not_possible", "This friend can't take this gift"
 
 
 class GiftsUsedUp(Problem):
-    """The player has given as many gifts as one may within 24 hours."""
+    """It would be more than a player may give within 24 hours. A gift of five counts as five."""
 
     status, code, title = 409, "gifts_used_up", "No more gifts can be given today"
 

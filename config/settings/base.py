@@ -332,7 +332,10 @@ STORE_MAX_PRICES = env.number("STORE_MAX_PRICES", 20, doc="prices and product id
 STORE_MAX_CONTENTS = env.number("STORE_MAX_CONTENTS", 100, doc="kinds of items in an offer")
 STORE_MAX_CAMPAIGNS = env.number("STORE_MAX_CAMPAIGNS", 2_000, doc="promotion campaigns of a game")
 STORE_GIFTS_A_DAY = env.number(
-    "STORE_GIFTS_A_DAY", 10, doc="gifts that a player may give within 24 hours"
+    "STORE_GIFTS_A_DAY", 10, doc="gifts that a player may give within 24 hours; of five, five"
+)
+STORE_GIFTS_RECEIVED_A_DAY = env.number(
+    "STORE_GIFTS_RECEIVED_A_DAY", 20, doc="gifts that a player may get within 24 hours"
 )
 STORE_MAX_CODES = env.number("STORE_MAX_CODES", 100_000, doc="promotion codes of one batch")
 GRANT_REQUEST_DAYS = env.number(

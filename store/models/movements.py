@@ -67,7 +67,7 @@ class Gift(models.Model):
         indexes = [
             # What a player has given, newest first; and how many of late.
             models.Index(fields=("sender", "-created_at", "-id"), name="store_gift_sender"),
-            # What a player has received, newest first.
+            # What a player has received, newest first; and how many of late.
             models.Index(fields=("recipient", "-created_at", "-id"), name="store_gift_recipient"),
         ]
 

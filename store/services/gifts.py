@@ -10,11 +10,13 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.conf import settings
+from django.db.models import Q, QuerySet, Sum
 from django.utils import timezone
 
 from accounts.friend_selectors import are_friends
 from accounts.locks import lock_players
-from accounts.models import Player
+from accounts.models import Player, Sanction
+from accounts.selectors import sanctions_in_force
 from config import events
 from config.api.problems import NotFound
 from store.catalogue import Catalogue, Offer
@@ -26,7 +28,7 @@ from store.errors import (
     NotGiftable,
     StackLimit,
 )
-from store.models import Account, Gift, Stack, Transaction
+from store.models import Account, Balance, Gift, Stack, Transaction
 from store.services import ledger
 from store.services.shoppers import Shopper
 
@@ -42,8 +44,15 @@ def lock(*, shopper: Shopper, recipient_id: UUID) -> list[Player]:
     return [found[shopper.player_id], found[recipient_id]]
 
 
-def check(*, content: Catalogue, shopper: Shopper, offer: Offer, players: Sequence[Player]) -> None:
-    """Whether the offer may be given now, by one of the locked players to the other.
+def check(
+    *,
+    content: Catalogue,
+    shopper: Shopper,
+    offer: Offer,
+    quantity: int,
+    players: Sequence[Player],
+) -> None:
+    """Whether so many of the offer may be given now, by one of the locked players to the other.
 
     Testers and others never mix: neither by their access tokens nor by their rows. Raises
     `NotGiftable`, `NotFriends`, `GiftNotPossible`, `GiftsUsedUp`.
@@ -55,13 +64,38 @@ def check(*, content: Catalogue, shopper: Shopper, offer: Offer, players: Sequen
     sender, recipient = players
     if len({shopper.is_tester, sender.is_tester, recipient.is_tester}) > 1:
         raise GiftNotPossible
+    if _may_not_give(sender):
+        raise GiftNotPossible
     # One of what is kept is enough.
     kept = [item.id for key in offer.items if (item := content.items[key]).kind == "durable"]
     if Stack.objects.filter(player=recipient, item_id__in=kept, quantity__gt=0).exists():
         raise GiftNotPossible
-    given = Gift.objects.filter(sender=sender, created_at__gt=timezone.now() - DAY).count()
-    if given >= settings.STORE_GIFTS_A_DAY:
+    if _lately(sender__in=_all_of(sender)) + quantity > settings.STORE_GIFTS_A_DAY:
         raise GiftsUsedUp
+    if _lately(recipient__in=_all_of(recipient)) + quantity > settings.STORE_GIFTS_RECEIVED_A_DAY:
+        raise GiftNotPossible
+
+
+def _may_not_give(sender: Player) -> bool:
+    """Whether the player is sanctioned (nobody is told of a shadow ban), or owes something: who
+    can't spend one currency would give the others away."""
+    sanctions = sanctions_in_force(sender.pk, timezone.now())
+    return (
+        sanctions.exclude(kind=Sanction.Kind.WARNING).exists()
+        or Balance.objects.filter(player=sender, in_debt=True).exists()
+    )
+
+
+def _all_of(player: Player) -> "QuerySet[Player]":
+    """The player and those whom the player has absorbed: a merge is no new day."""
+    return Player.objects.filter(Q(pk=player.pk) | Q(merged_into=player))
+
+
+def _lately(**whose: "QuerySet[Player]") -> int:
+    """How many were given within a day; a gift of five is five."""
+    rows = Gift.objects.filter(created_at__gt=timezone.now() - DAY, **whose)
+    given: int = rows.aggregate(given=Sum("quantity", default=0))["given"]
+    return given
 
 
 def hand_over(

@@ -121,7 +121,9 @@ def purchase(
         if (hooked or gift_to) and (first := _first(game_id, player_id, ledger_key, fingerprint)):
             return first
         if gift_to:
-            gifts.check(content=content, shopper=shopper, offer=found, players=players)
+            gifts.check(
+                content=content, shopper=shopper, offer=found, quantity=quantity, players=players
+            )
         if hooked:
             hooks.run_before(
                 "purchase", game_id=game_id, player_id=player_id, offer=offer, quantity=quantity

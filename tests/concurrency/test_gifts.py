@@ -27,7 +27,7 @@ LIMIT = 5
 
 @pytest.fixture(autouse=True)
 def many_gifts(settings: Any) -> None:
-    settings.STORE_GIFTS_A_DAY = 1_000
+    settings.STORE_GIFTS_A_DAY = settings.STORE_GIFTS_RECEIVED_A_DAY = 1_000
 
 
 @pytest.fixture
@@ -144,6 +144,27 @@ def test_gifts_a_day__control_without_the_locks__more_are_given(
         at_once(THREADS, lambda number: send(ada, friends_of_hers[number], number, "seed"))
 
     assert Gift.objects.count() == THREADS
+
+
+def test_gifts_received_a_day__32_threads__exact(
+    ada: Player, friends_of_hers: list[Player], settings: Any
+) -> None:
+    settings.STORE_GIFTS_RECEIVED_A_DAY = LIMIT
+    results = at_once(THREADS, lambda number: send(friends_of_hers[number], ada, number))
+
+    assert outcomes(results) == (LIMIT, {GiftNotPossible})
+    assert Gift.objects.count() == Stack.objects.get(player=ada).quantity == LIMIT
+
+
+def test_gifts_received_a_day__control_without_the_locks__more_are_given(
+    ada: Player, friends_of_hers: list[Player], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.STORE_GIFTS_RECEIVED_A_DAY = LIMIT
+    count = 2 * LIMIT  # for more she would have no room
+    with without_row_locks(monkeypatch, count):
+        at_once(count, lambda number: send(friends_of_hers[number], ada, number))
+
+    assert Gift.objects.count() == count
 
 
 def test_32_friends_give_one__what_has_room_is_given_and_paid_for(

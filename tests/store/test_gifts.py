@@ -11,14 +11,16 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import Player, Session
+from accounts.services import sanctions
 from analytics.models import Event
 from config import hooks
 from config.db import definitions
 from config.db.ids import uuid7
 from config.hooks import HookRefused
 from store import panels
-from store.models import Gift, Offer, OfferUse, Purchase, Transaction
-from store.services import content, gifts, purchases, verification
+from store.catalogue import catalogue
+from store.models import Account, Gift, Offer, OfferUse, Purchase, Transaction
+from store.services import content, gifts, ledger, purchases, verification
 from store.shapes import entry_of, merged
 from tests.factories.accounts import (
     PlayerFactory,
@@ -27,6 +29,7 @@ from tests.factories.accounts import (
     access_token,
     befriend,
 )
+from tests.factories.merging import merge, undo
 from tests.factories.store import OfferFactory, give
 from tests.fixtures.api import ApiClient, PlayerClient, assert_problem
 from tests.store.conftest import Shop, balance_of, stack_of
@@ -201,7 +204,10 @@ def test_gift__counts_for_the_buyers_limit(
     assert OfferUse.objects.count() == 2
 
 
-def test_gift__too_little_in_the_buyers_wallet(ada: PlayerClient, ben: PlayerClient) -> None:
+def test_gift__too_little_in_the_buyers_wallet(
+    ada: PlayerClient, ben: PlayerClient, settings: Any
+) -> None:
+    settings.STORE_GIFTS_A_DAY = 11
     give(ben.player_id, {"petals": 800})
 
     assert_problem(send(ada, ben, quantity=11), 409, "insufficient_funds")
@@ -310,6 +316,103 @@ def test_gift__too_many_within_a_day(ada: PlayerClient, ben: PlayerClient, setti
     assert send(ada, ben).status_code == 201
 
 
+def test_gift__of_several__counts_as_several(
+    shop: Shop, ada: PlayerClient, ben: PlayerClient, settings: Any
+) -> None:
+    gem = {"contents": {"currencies": {"gems": 1}}, "price": {"petals": 1}, "is_giftable": True}
+    OfferFactory(game=shop.game, key="gem", **gem)
+    settings.STORE_GIFTS_A_DAY = 5
+    assert_problem(send(ada, ben, offer="gem", quantity=90), 409, "gifts_used_up")
+    assert_nothing_moved(ada)
+    assert send(ada, ben, offer="gem", quantity=3).status_code == 201
+    assert_problem(send(ada, ben, offer="gem", quantity=3), 409, "gifts_used_up")
+    assert send(ada, ben, offer="gem", quantity=2).status_code == 201
+
+
+def test_gift__what_absorbed_players_have_given__counts(
+    ada: PlayerClient, ben: PlayerClient, make_player: Any, settings: Any
+) -> None:
+    settings.STORE_GIFTS_A_DAY = 2
+    other = make_player()
+    befriend(row_of(other), row_of(ben))
+    assert send(other, ben, quantity=2).status_code == 201
+    made = merge(row_of(ada), row_of(other))
+
+    assert_problem(send(ada, ben), 409, "gifts_used_up")
+    undo(made)
+    assert send(ada, ben).status_code == 201
+
+
+@pytest.mark.parametrize("is_merged", [False, True])
+def test_gift__too_many_received_within_a_day__is_refused_without_a_word(
+    ada: PlayerClient, ben: PlayerClient, make_player: Any, settings: Any, is_merged: bool
+) -> None:
+    settings.STORE_GIFTS_RECEIVED_A_DAY = 2
+    other, third = make_player(), make_player() if is_merged else ben
+    befriend(row_of(other), row_of(third))
+    assert send(other, third, quantity=2).status_code == 201
+    if is_merged:
+        merge(row_of(ben), row_of(third))
+
+    problem = assert_problem(send(ada, ben), 409, "gift_not_possible")
+    assert problem["detail"] == problem["title"]
+
+    Gift.objects.update(created_at=timezone.now() - gifts.DAY)
+    Purchase.objects.update(created_at=timezone.now() - gifts.DAY)
+    assert send(ada, ben).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [("warning", 201), ("shadow_ban", 409), ("lifted", 201)]
+)
+def test_gift__by_who_is_sanctioned__is_refused_without_a_word(
+    ada: PlayerClient, ben: PlayerClient, kind: str, status: int
+) -> None:
+    game_id = row_of(ada).game_id
+    sanction = sanctions.impose(
+        game_id=game_id,
+        player_id=ada.player_id,
+        kind="shadow_ban" if kind == "lifted" else kind,
+        reason="Trades",
+        author="ann",
+    )
+    if kind == "lifted":
+        sanctions.lift(game_id=game_id, player_id=ada.player_id, sanction_id=sanction.pk)
+
+    answer = send(ada, ben)
+
+    assert answer.status_code == status
+    if status == 409:
+        problem = assert_problem(answer, 409, "gift_not_possible")
+        assert problem["detail"] == problem["title"]
+        assert_nothing_moved(ada)
+        # Who is sanctioned can be given something all the same: a refusal would tell of it.
+        assert send(ben, ada).status_code == 201
+
+
+def test_gift__by_who_owes_gems__is_refused(
+    shop: Shop, ada: PlayerClient, ben: PlayerClient
+) -> None:
+    give(ada.player_id, {"petals": 1})
+    ledger.post(
+        game_id=shop.game.pk,
+        player_id=ada.player_id,
+        kind=Transaction.Kind.REFUND,
+        key="refund",
+        reason="refund",
+        lines=[
+            ledger.Line(
+                catalogue(shop.game.pk).currencies["gems"], 5, "refund", Account.SINK_REFUND
+            )
+        ],
+    )
+
+    assert_problem(send(ada, ben), 409, "gift_not_possible")
+    mine = ada.post("/v1/store/purchases", {"offer": "basket"}, idempotency_key="mine")
+    assert mine.status_code == 201, mine.content
+    assert not Gift.objects.exists()
+
+
 def test_gift__server_events_are_each_ones_own(ada: PlayerClient, ben: PlayerClient) -> None:
     ben.patch("/v1/players/me", {"analytics_consent": True}, if_match="*")
     send(ada, ben)
@@ -371,7 +474,7 @@ def test_gift__hooks_of_purchases__refuse_and_are_told(
 def test_list__costs_the_same_with_1_and_20__and_has_pages(
     shop: Shop, ada: PlayerClient, settings: Any, direction: str
 ) -> None:
-    settings.STORE_GIFTS_A_DAY = 100
+    settings.STORE_GIFTS_A_DAY = settings.STORE_GIFTS_RECEIVED_A_DAY = 100
     player = row_of(ada)
     OfferFactory(
         game=shop.game,

@@ -309,7 +309,9 @@ class Books(RuleBasedStateMachine):
         expected: type[Problem] | None = None
         funds = self.friends_petals if is_received else self.paid + self.earned
         if name not in self.done:
-            if funds < price or (self.paid < 0 and not is_received):
+            if self.paid < 0 and not is_received:
+                expected = GiftNotPossible
+            elif funds < price:
                 expected = InsufficientFunds
             elif (self.seeds if is_received else self.friends_seeds) + seeds > 20:
                 expected = GiftNotPossible
@@ -438,6 +440,7 @@ def test_books__any_history__balance(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, settings: LazySettings
 ) -> None:
     settings.MERGES_A_YEAR = settings.STORE_GIFTS_A_DAY = 10**6
+    settings.STORE_GIFTS_RECEIVED_A_DAY = 10**6
     OfferFactory(
         game=shop.game,
         key="basket",
