@@ -70,12 +70,16 @@ def ask_by_code(*, game_id: UUID, player_id: UUID, typed: str, address: str) -> 
     """Ask the player whose friend code this is.
 
     Codes that nobody has count against limits of the player and of `address`, so that no one is
-    found by trying. Raises `FriendCodeUnknown`, `RateLimited`, and what `ask` raises.
+    found by trying. Raises `FriendCodeUnknown`, `RateLimited`, and what else `ask` raises.
     """
     counted = (("friend_code_misses", str(player_id)), ("friend_code_misses_address", address))
     with gate.count_misses(*counted, is_miss=_is_miss):
         other_id = friend_codes.owner(game_id=game_id, typed=typed)
-        return ask(game_id=game_id, player_id=player_id, other_id=other_id)
+        try:
+            return ask(game_id=game_id, player_id=player_id, other_id=other_id)
+        except NotFound:
+            # Its owner was merged into somebody else, which must not be told.
+            raise FriendCodeUnknown from None
 
 
 def _is_miss(error: Exception) -> bool:

@@ -14,6 +14,7 @@ from accounts.services import friend_codes
 from config import hooks
 from config.db.ids import uuid7
 from tests.factories.accounts import PlayerFactory, befriend
+from tests.factories.merging import merge
 from tests.fixtures.api import ApiClient, PlayerClient, assert_problem
 from tests.plans import scans
 
@@ -287,6 +288,17 @@ def test_code__ones_own__is_refused(ada: PlayerClient) -> None:
     code = ada.get(CODE).json()["code"]
 
     assert_problem(ada.post(REQUESTS, {"code": code}), 422, "not_yourself")
+
+
+def test_code__of_a_merged_player__is_unknown_and_counts(
+    ada: PlayerClient, ben: PlayerClient, make_player: Any, settings: Any
+) -> None:
+    settings.RATE_LIMITS = settings.RATE_LIMITS | {"friend_code_misses": (1, 3600)}
+    code = ben.get(CODE).json()["code"]
+    merge(row_of(make_player()), row_of(ben))
+
+    assert_problem(ada.post(REQUESTS, {"code": code}), 404, "friend_code_unknown")
+    assert_problem(ada.post(REQUESTS, {"code": code}), 429, "rate_limited")
 
 
 @pytest.mark.parametrize("limit", ["friend_code_misses", "friend_code_misses_address"])
