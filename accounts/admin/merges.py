@@ -130,4 +130,4 @@ def _leaves(told: Json, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
             yield from _leaves(value, (*path, name))
         elif value:
             shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-            yield (*path, name.replace("_", " ")), shown
+            yield (*path, name), shown
