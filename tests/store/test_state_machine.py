@@ -75,10 +75,12 @@ class Sold:
 
 @dataclass
 class Merged:
-    """What another player brought along; `paid` below 0 is a debt."""
+    """What another player brought along; `paid` below 0 is a debt, for which `lost` was given, paid
+    and earned."""
 
     row: Merge
     paid: int
+    lost: tuple[int, int]
     earned: int
     seeds: int
     has_koi: bool
@@ -381,16 +383,18 @@ class Books(RuleBasedStateMachine):
 
         made = merge(self.row, other)
 
+        had = self.paid, self.earned
         if paid > 0:
             self.put(paid, "paid")
         else:
             self.take(-paid)
+        lost = had[0] - self.paid, had[1] - self.earned
         credited = min(earned - begun, self.room())
         self.put(credited, "earned")
         sown = min(seeds, 20 - self.seeds) if self.seeds < 20 else 0
         self.seeds += sown
         self.koi += has_koi
-        self.merged.append(Merged(made, paid, credited, sown, has_koi))
+        self.merged.append(Merged(made, paid, lost, credited, sown, has_koi))
         assert balance_of(other.pk, "petals") == (0, earned - credited)
         assert stack_of(other.pk, "seeds") == seeds - sown
 
@@ -403,7 +407,8 @@ class Books(RuleBasedStateMachine):
         undo(merged.row)
         in_debt = self.paid < 0
         if merged.paid < 0:
-            self.put(-merged.paid, "earned")
+            self.put(merged.lost[0], "paid")
+            self.put(merged.lost[1], "earned")
         elif not in_debt:
             self.paid -= min(merged.paid, self.paid)
         if not in_debt:
