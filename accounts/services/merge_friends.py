@@ -87,14 +87,16 @@ def undo(pair: Pair, journal: Json) -> Json:
     shared = Friendship.objects.filter(
         player=pair.survivor, friend__in=journal["shared"], friend__merged_into__isnull=True
     ).exclude(friend=pair.absorbed)
-    both = [(pair.absorbed.pk, row.friend_id, row.created_at) for row in shared]
-    Friendship.objects.bulk_create(
-        Friendship(player_id=player, friend_id=friend, created_at=at)
-        for one, two, at in both
-        for player, friend in ((one, two), (two, one))
-    )
+    again: list[Friendship] = []
+    for row in shared:
+        once = {"created_at": row.created_at}
+        again += [
+            Friendship(player=pair.absorbed, friend_id=row.friend_id, **once),
+            Friendship(player_id=row.friend_id, friend=pair.absorbed, **once),
+        ]
+    Friendship.objects.bulk_create(again)
     Block.objects.filter(pk__in=journal["blocks"]).delete()
-    returned = len(back) + len(both)
+    returned = len(back) + len(shared)
     return {
         "friends": returned,
         "friends_lost_since": len(journal["friends"]) + len(journal["shared"]) - returned,

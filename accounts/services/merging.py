@@ -8,6 +8,7 @@ no request of then can be running any more.
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -85,9 +86,8 @@ def merge(
             if first := done.first():  # made while this one waited
                 return first, True
             identity = Identity.objects.filter(pk=identity_id, player=pair.absorbed).first()
-            if identity is None or not constant_time_compare(secret, _secret_of(identity)):
-                raise MergeTokenInvalid
-            if _undone_lately(pair):
+            knows = identity and constant_time_compare(secret, _secret_of(identity))
+            if not knows or _undone_lately(pair):
                 raise MergeTokenInvalid
             _check(pair)
             made = _merge(pair, choices)
@@ -218,7 +218,7 @@ def settle_due(*, limit: int = 100) -> int:
     due = settling.exclude(Exists(settling.filter(survivor=OuterRef("absorbed"))))
     for row in claim(due, limit=limit, lease=LEASE):
         try:
-            _retried(lambda row=row: _settle(row.pk))  # type: ignore[misc]  # a default is bound
+            _retried(partial(_settle, row.pk))
         except Exception as error:
             Merge.objects.filter(pk=row.pk).update(
                 last_error=f"{type(error).__name__}: {error}"[:500],

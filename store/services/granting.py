@@ -37,6 +37,8 @@ State = PlatformPurchase.State
 Told = PlatformPurchase.Told
 Decision = PlatformPurchase.Decision
 HELD = (State.GRANTED, State.PARTIALLY_REVOKED)
+# The player of a row, or who that has become.
+HEIR = Coalesce("player__merged_into_id", "player_id")
 # Staff looked at it and would not have it granted.
 REFUSED = "refused_by_staff"
 STATES = {
@@ -217,8 +219,7 @@ def _own(
 
 def _sender(order: Order) -> UUID:
     """Whose receipt it is by now."""
-    heir = Coalesce("player__merged_into_id", "player_id")
-    player_id: UUID = Order.objects.filter(pk=order.pk).values_list(heir, flat=True).get()
+    player_id: UUID = Order.objects.filter(pk=order.pk).values_list(HEIR, flat=True).get()
     return player_id
 
 
@@ -227,8 +228,7 @@ def _bound(row: PlatformPurchase) -> UUID | None:
     if row.account is None:
         return None
     found = AccountToken.objects.filter(token=row.account, player__game_id=row.game_id)
-    heir = Coalesce("player__merged_into_id", "player_id")
-    return found.values_list(heir, flat=True).first()
+    return found.values_list(HEIR, flat=True).first()
 
 
 def _of_series(row: PlatformPurchase) -> UUID | None:

@@ -28,8 +28,6 @@ OWNED: Mapping[type[Any], tuple[str, ...]] = {
     Redemption: ("code_id",),
     GrantRequest: (),
 }
-
-
 # In the journal: those of the purchases that were granted when they came along; and claims.
 GRANTED, MOVED_CLAIMS, CLOSED_CLAIMS = "granted", "moved_claims", "closed_claims"
 # Who has closed a claim.
